@@ -1,0 +1,177 @@
+"""The interfaces plug-ins implement. Everything here is structural: nothing needs to be inherited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from tokbench.cards import MetricCard, TokenizerCard
+from tokbench.encodings import Encoding
+from tokbench.samples import Region, RegionKind, Sample
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from tokbench.metrics.state import State
+
+
+class Tokenizer(Protocol):
+    """What tokbench measures.
+
+    Contract: order and number of samples are kept; images are float ``(n, 3, h, w)`` RGB in [0, 1] both ways; the
+    tokenizer neither resizes nor rounds nor clamps its output (tokbench does, once, in the open), and never writes
+    to its input. A sample's result does not depend on what else is in the batch.
+    """
+
+    card: TokenizerCard
+
+    def encode(self, images: torch.Tensor) -> Encoding:
+        """float ``(n, 3, h, w)`` in [0, 1] → encoding of n samples."""
+        ...
+
+    def decode(self, encoding: Encoding, *, seeds: Sequence[int]) -> torch.Tensor:
+        """Encoding of n samples → float ``(n, 3, h, w)``, nominally in [0, 1].
+
+        ``seeds`` holds one integer a sample; a decoder that draws random numbers derives them from these alone.
+        """
+        ...
+
+
+class AdapterModule(Protocol):
+    """A module in ``adapters/`` (or behind an entry point): exactly these two names, and a light import."""
+
+    CARDS: tuple[TokenizerCard, ...]
+
+    def load(self, card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
+        """Build what ``card`` describes; heavy imports, weights and devices belong here."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """What metrics see: n samples of one size, on the compared grid.
+
+    Attributes:
+        samples: the n samples.
+        reference, reconstruction: uint8 ``(n, 3, h, w)`` RGB.
+        regions: per sample, its annotated regions in pixels of this grid.
+        encoding: what the reconstruction was decoded from; None when only reconstructions were given.
+        features: reference features by feature name, one mapping a sample (see :class:`ReferenceFeature`).
+    """
+
+    samples: tuple[Sample, ...]
+    reference: torch.Tensor
+    reconstruction: torch.Tensor
+    regions: tuple[tuple[Region, ...], ...]
+    encoding: Encoding | None
+    features: Mapping[str, Sequence[Mapping[str, np.ndarray]]]
+
+
+@runtime_checkable
+class ReferenceFeature(Protocol):
+    """Something that depends on the reference image only, computed once and cached on disk.
+
+    ``identity`` names everything but the pixels the feature depends on: its own version, weights digest,
+    preprocessing, library versions. A feature that also reads the regions says so in ``uses_regions``.
+    """
+
+    name: str
+    uses_regions: bool
+
+    def identity(self) -> Mapping[str, str | int | float]: ...
+
+    def compute(
+        self, reference: torch.Tensor, regions: Sequence[Sequence[Region]]
+    ) -> list[dict[str, np.ndarray]]:
+        """uint8 ``(n, 3, h, w)`` → n mappings of arrays (no object dtype)."""
+        ...
+
+
+class Metric(Protocol):
+    """The part all metrics share. ``features`` are the reference features it wants, usually none."""
+
+    card: MetricCard
+    features: tuple[ReferenceFeature, ...]
+
+
+@runtime_checkable
+class PairMetric(Protocol):
+    """A number per image (card kind ``pair``)."""
+
+    card: MetricCard
+    features: tuple[ReferenceFeature, ...]
+
+    def measure(self, comparison: Comparison) -> list[float | None]:
+        """n values; None where the metric is undefined for that image."""
+        ...
+
+
+@runtime_checkable
+class RegionMetric(Protocol):
+    """A number per annotated word or face (card kind ``region``)."""
+
+    card: MetricCard
+    features: tuple[ReferenceFeature, ...]
+    region_kind: RegionKind
+
+    def measure_regions(self, comparison: Comparison) -> list[dict[int, float]]:
+        """Per sample, value by index into its regions; regions that cannot be measured are left out."""
+        ...
+
+
+@runtime_checkable
+class StatefulMetric(Protocol):
+    """A number over the whole set (card kinds ``set`` and ``code``).
+
+    All it remembers is in a :class:`~tokbench.metrics.state.State` of declared, mergeable fields, so a run can be
+    split over processes or resumed without the metric knowing.
+    """
+
+    card: MetricCard
+    features: tuple[ReferenceFeature, ...]
+
+    def new_state(self) -> State: ...
+
+    def update(self, state: State, comparison: Comparison) -> None: ...
+
+    def compute(self, state: State) -> Summary: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Wall-clock seconds of one batch of one branch, device synchronised before and after each part.
+
+    ``is_warm_up`` marks the first batch of its shape, which cost metrics leave out.
+    """
+
+    n: int
+    encode_s: float
+    decode_s: float
+    is_warm_up: bool
+
+
+@runtime_checkable
+class CostMetric(Protocol):
+    """A number over the run's timings (card kind ``cost``)."""
+
+    card: MetricCard
+    features: tuple[ReferenceFeature, ...]
+
+    def summarise(self, timings: Sequence[Timing]) -> Summary: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a metric's numbers come down to.
+
+    ``value`` None needs a ``reason``. ``details`` are further numbers that belong to it.
+    """
+
+    value: float | None
+    n: int
+    n_unit: str = "images"
+    ci95: tuple[float, float] | None = None
+    reason: str = ""
+    details: Mapping[str, Any] | None = None

@@ -1,0 +1,97 @@
+"""A task: everything that must be equal for two numbers to be comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tokbench.errors import UsageError
+from tokbench.samples import Region, RegionKind
+
+FitMode = Literal["crop", "pad", "none"]
+Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
+Grid = Literal["model", "source"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How an image of any size becomes the image a tokenizer sees.
+
+    Attributes:
+        mode: ``crop`` scales the short side to ``size_px`` and cuts the centre square; ``pad`` scales the long side
+            to ``size_px`` and pads with black to a square; ``none`` keeps the size and pads the right and bottom
+            by reflection up to the tokenizer's size multiple.
+        size_px: side of the square; None with ``none``.
+        filter: resampling filter, antialiased, on 8-bit images (Pillow).
+    """
+
+    mode: FitMode
+    size_px: int | None = None
+    filter: Filter = "lanczos"
+
+    def __post_init__(self) -> None:
+        if (self.mode == "none") != (self.size_px is None):
+            raise UsageError(f"fit {self.mode!r} {'takes no' if self.mode == 'none' else 'needs a'} size")
+        if self.size_px is not None and self.size_px < 1:
+            raise UsageError(f"fit size must be at least 1 px, got {self.size_px}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeGroups:
+    """Groups of words or faces by size: half-open intervals ``[edges[i], edges[i+1])``.
+
+    Attributes:
+        by: what is grouped on: the box height or width in pixels of the compared grid, or the stored ratio.
+        edges: one more than names, rising.
+        names: small to large.
+    """
+
+    by: Literal["height_px", "width_px", "ratio"]
+    edges: tuple[float, ...]
+    names: tuple[str, ...] = ("small", "medium", "large")
+
+    def __post_init__(self) -> None:
+        if len(self.edges) != len(self.names) + 1 or list(self.edges) != sorted(set(self.edges)):
+            raise UsageError(f"size groups {self.names} need {len(self.names) + 1} rising edges, got {self.edges}")
+
+    def group_of(self, region: Region) -> str | None:
+        """The name of the region's group, or None outside every interval or without the quantity.
+
+        ``region`` is in pixels of the compared grid.
+        """
+        if self.by == "ratio":
+            size = region.ratio
+        else:
+            x0, y0, x1, y1 = region.box
+            size = y1 - y0 if self.by == "height_px" else x1 - x0
+        if size is None:
+            return None
+        for name, low, high in zip(self.names, self.edges, self.edges[1:], strict=False):
+            if low <= size < high:
+                return name
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Data, placement, compared grid and size groups, under one name and version.
+
+    Attributes:
+        manifest: name of the manifest the task runs on.
+        fit: how images become what tokenizers see.
+        compare_on: ``model``: reference and reconstruction are compared as the tokenizer saw them, padding removed;
+            ``source``: the reconstruction is resized back and compared with the untouched image.
+        size_groups: by region kind; a kind without an entry is reported without groups.
+        rank_by: metric keys a leaderboard of this task ranks by, in order.
+    """
+
+    name: str
+    version: int
+    title: str
+    description: str
+    manifest: str
+    fit: Fit
+    compare_on: Grid = "model"
+    size_groups: Mapping[RegionKind, SizeGroups] = field(default_factory=dict)
+    rank_by: tuple[str, ...] = ("psnr",)
