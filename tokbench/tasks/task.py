@@ -95,3 +95,7 @@ class Task:
     compare_on: Grid = "model"
     size_groups: Mapping[RegionKind, SizeGroups] = field(default_factory=dict)
     rank_by: tuple[str, ...] = ("psnr",)
+
+    def __post_init__(self) -> None:
+        if self.compare_on == "source" and self.fit.mode == "crop":
+            raise UsageError(f"task {self.name}: a crop cannot be undone, so it cannot be compared on the source grid")
