@@ -41,6 +41,7 @@ class TokenizerCard:
             Only for reference rows that bound a task from above.
         weights: file name to SHA-256 of every weight file, as pinned by the adapter.
         extra: the pip extra that must be installed, or "".
+        requires: top-level modules that must be importable, for `tokbench doctor` and clear errors.
         licence, weights_licence, paper, repository: SPDX id or name, the same for the weights, arXiv id or DOI, URL.
         notes: conventions that change scores, one sentence each.
     """
@@ -59,6 +60,7 @@ class TokenizerCard:
     takes_source: bool = False
     weights: tuple[tuple[str, str], ...] = ()
     extra: str = ""
+    requires: tuple[str, ...] = ()
     licence: str = ""
     weights_licence: str = ""
     paper: str = ""
@@ -101,6 +103,7 @@ class MetricCard:
         perfect: the value when the reconstruction equals the reference; None where that says nothing.
         aggregate: how per-sample values become one number.
         extra: the pip extra that must be installed, or "".
+        requires: top-level modules that must be importable; without them the metric is skipped with the reason.
         undefined: why a value can be missing for some inputs; shown as the reason when it is.
         paper, notes: source, and where this implementation differs from it.
     """
@@ -117,6 +120,7 @@ class MetricCard:
     perfect: float | None = None
     aggregate: Literal["mean", "macro_mean", "pooled", "median", "total"] = "mean"
     extra: str = ""
+    requires: tuple[str, ...] = ()
     undefined: str = ""
     paper: str = ""
     notes: str = ""

@@ -77,8 +77,11 @@ class ReferenceFeature(Protocol):
     preprocessing, library versions. A feature that also reads the regions says so in ``uses_regions``.
     """
 
-    name: str
-    uses_regions: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def uses_regions(self) -> bool: ...
 
     def identity(self) -> Mapping[str, str | int | float]: ...
 
@@ -92,16 +95,22 @@ class ReferenceFeature(Protocol):
 class Metric(Protocol):
     """The part all metrics share. ``features`` are the reference features it wants, usually none."""
 
-    card: MetricCard
-    features: tuple[ReferenceFeature, ...]
+    @property
+    def card(self) -> MetricCard: ...
+
+    @property
+    def features(self) -> tuple[ReferenceFeature, ...]: ...
 
 
 @runtime_checkable
 class PairMetric(Protocol):
     """A number per image (card kind ``pair``)."""
 
-    card: MetricCard
-    features: tuple[ReferenceFeature, ...]
+    @property
+    def card(self) -> MetricCard: ...
+
+    @property
+    def features(self) -> tuple[ReferenceFeature, ...]: ...
 
     def measure(self, comparison: Comparison) -> list[float | None]:
         """n values; None where the metric is undefined for that image."""
@@ -112,9 +121,14 @@ class PairMetric(Protocol):
 class RegionMetric(Protocol):
     """A number per annotated word or face (card kind ``region``)."""
 
-    card: MetricCard
-    features: tuple[ReferenceFeature, ...]
-    region_kind: RegionKind
+    @property
+    def card(self) -> MetricCard: ...
+
+    @property
+    def features(self) -> tuple[ReferenceFeature, ...]: ...
+
+    @property
+    def region_kind(self) -> RegionKind: ...
 
     def measure_regions(self, comparison: Comparison) -> list[dict[int, float]]:
         """Per sample, value by index into its regions; regions that cannot be measured are left out."""
@@ -129,8 +143,11 @@ class StatefulMetric(Protocol):
     split over processes or resumed without the metric knowing.
     """
 
-    card: MetricCard
-    features: tuple[ReferenceFeature, ...]
+    @property
+    def card(self) -> MetricCard: ...
+
+    @property
+    def features(self) -> tuple[ReferenceFeature, ...]: ...
 
     def new_state(self) -> State: ...
 
@@ -156,8 +173,11 @@ class Timing:
 class CostMetric(Protocol):
     """A number over the run's timings (card kind ``cost``)."""
 
-    card: MetricCard
-    features: tuple[ReferenceFeature, ...]
+    @property
+    def card(self) -> MetricCard: ...
+
+    @property
+    def features(self) -> tuple[ReferenceFeature, ...]: ...
 
     def summarise(self, timings: Sequence[Timing]) -> Summary: ...
 

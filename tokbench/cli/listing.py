@@ -1,0 +1,131 @@
+"""``tokbench list``: tokenizers, metrics, tasks and data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from tokbench.cli.options import json_option
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["tokenizers", "metrics", "tasks", "data"]))
+@json_option
+def list_(what: str, as_json: bool) -> None:
+    """List what there is; `tokbench show NAME` tells more of one."""
+    rows = _ROWS[what]()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    _PRINT[what](rows)
+
+
+def _tokenizers() -> list[dict[str, Any]]:
+    from tokbench.registry import tokenizers
+
+    return [dataclasses.asdict(entry.card) for entry in tokenizers().items.values()]
+
+
+def _metrics() -> list[dict[str, Any]]:
+    from tokbench.registry import metric_cards
+    from tokbench.runner.collect import missing_requirement
+
+    return [
+        {"name": card.key, **dataclasses.asdict(card), "missing": missing_requirement(card)} for card in metric_cards()
+    ]
+
+
+def _tasks() -> list[dict[str, Any]]:
+    from tokbench.tasks.catalogue import folder_task, tasks
+
+    return [dataclasses.asdict(task) for task in (*tasks().values(), folder_task())]
+
+
+def _data() -> list[dict[str, Any]]:
+    from tokbench.data.manifests import list_manifests, load_manifest
+
+    rows = []
+    for name in list_manifests():
+        manifest = load_manifest(name)
+        rows.append(
+            {
+                "name": manifest.name,
+                "version": manifest.version,
+                "title": manifest.title,
+                "n_samples": len(manifest.samples),
+                "n_words": sum(region.kind == "word" for sample in manifest.samples for region in sample.regions),
+                "n_faces": sum(region.kind == "face" for sample in manifest.samples for region in sample.regions),
+                "licence": manifest.licence,
+                "citation": manifest.citation,
+                "digest": manifest.digest,
+            }
+        )
+    return rows
+
+
+def _print_tokenizers(rows: Sequence[dict[str, Any]]) -> None:
+    from tokbench.registry import tokenizers
+
+    families: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        families.setdefault(row["name"].partition("/")[0], []).append(row)
+    table = []
+    for family, members in families.items():
+        variants = [member["name"].partition("/")[2] for member in members]
+        table.append((family, members[0]["latent"], _short(variants), members[0]["title"]))
+    _print_columns(("family", "latent", "variants (first is the default)", "what"), table)
+    for name, why in tokenizers().broken.items():
+        click.echo(f"broken plug-in {name}: {why}", err=True)
+
+
+def _print_metrics(rows: Sequence[dict[str, Any]]) -> None:
+    table = []
+    for row in rows:
+        arrow = {"higher": "↑", "lower": "↓", "neither": ""}[row["better"]]
+        table.append((row["name"], row["group"], f"{row['unit']} {arrow}".strip(), row["missing"] or row["title"]))
+    _print_columns(("key", "group", "unit", "what"), table)
+
+
+def _print_tasks(rows: Sequence[dict[str, Any]]) -> None:
+    table = [(row["name"], f"v{row['version']}", row["manifest"], row["title"]) for row in rows]
+    _print_columns(("task", "version", "data", "what"), table)
+
+
+def _print_data(rows: Sequence[dict[str, Any]]) -> None:
+    table = [
+        (row["name"], str(row["n_samples"]), str(row["n_words"]), str(row["n_faces"]), row["title"]) for row in rows
+    ]
+    _print_columns(("data", "samples", "words", "faces", "what"), table)
+
+
+def _short(variants: Sequence[str]) -> str:
+    named = [variant for variant in variants if variant]
+    if len(named) <= 6:
+        return " ".join(named)
+    return f"{' '.join(named[:3])} … {named[-1]} ({len(named)})"
+
+
+def _print_columns(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Aligned columns; nothing is cut, so the output can be searched."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+_ROWS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "tokenizers": _tokenizers,
+    "metrics": _metrics,
+    "tasks": _tasks,
+    "data": _data,
+}
+_PRINT: dict[str, Callable[[Sequence[dict[str, Any]]], None]] = {
+    "tokenizers": _print_tokenizers,
+    "metrics": _print_metrics,
+    "tasks": _print_tasks,
+    "data": _print_data,
+}

@@ -1,0 +1,65 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of a table.")
+
+
+def task_options(function: F) -> F:
+    """``--task`` and what the task ``folder`` takes."""
+    for option in reversed(
+        (
+            click.option("--task", "task_name", default="quick", show_default=True, help="What to measure on."),
+            click.option("--data", type=click.Path(path_type=Path), help="With --task folder: images to measure on."),
+            click.option(
+                "--fit",
+                type=click.Choice(["crop", "pad", "none"]),
+                default="crop",
+                show_default=True,
+                help="With --task folder: centre crop, pad to a square, or keep the size.",
+            ),
+            click.option("--size", type=int, default=256, show_default=True, help="With --task folder: side in px."),
+            click.option("--limit", type=int, help="Only this many samples, spread over the set (marks it partial)."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def run_options(function: F) -> F:
+    """What `run` and `score` share besides the task."""
+    for option in reversed(
+        (
+            click.option(
+                "--metrics", default="all", show_default=True, help="`all`, groups or keys, separated by commas."
+            ),
+            click.option(
+                "--out",
+                type=click.Path(path_type=Path, file_okay=False),
+                default=Path("runs"),
+                show_default=True,
+                help="Where results go: OUT/TASK/TOKENIZER/.",
+            ),
+            click.option("--workers", type=int, help="Loading and metric threads. [default: cores, at most 8]"),
+            click.option("--strict", is_flag=True, help="Exit 1 if any metric could not be measured."),
+            click.option("--no-report", is_flag=True, help="Do not write report.html."),
+            json_option,
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def choose_task(name: str, *, fit: str, size: int) -> Any:
+    """The named task; ``folder`` with the given placement."""
+    from tokbench.tasks.catalogue import FOLDER, find_task, folder_task
+
+    return folder_task(mode=fit, size_px=size) if name == FOLDER else find_task(name)  # type: ignore[arg-type]

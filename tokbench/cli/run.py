@@ -1,0 +1,83 @@
+"""``tokbench run``: measure a tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tokbench.cli.options import choose_task, run_options, task_options
+
+
+def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in value.split(",") if part.strip())
+    except ValueError as err:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers like 1,2,4") from err
+
+
+@click.command()
+@click.option(
+    "--tokenizer",
+    "name",
+    required=True,
+    metavar="NAME",
+    help="family, family/variant, or module:attr (also path/to/file.py:attr) for your own.",
+)
+@task_options
+@run_options
+@click.option("--lengths", default="", callback=_numbers, help="Variable-length tokenizers: also decode at 1,2,4,…")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True
+)
+@click.option("--batch-size", type=int, default=8, show_default=True, help="Affects speed, not values.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of stochastic decoders, with each sample's id.")
+def run(
+    name: str,
+    task_name: str,
+    data: Path | None,
+    fit: str,
+    size: int,
+    limit: int | None,
+    metrics: str,
+    out: Path,
+    workers: int | None,
+    strict: bool,
+    no_report: bool,
+    as_json: bool,
+    lengths: tuple[int, ...],
+    device: str,
+    dtype: str,
+    batch_size: int,
+    seed: int,
+) -> int:
+    """Measure a tokenizer on a task.
+
+    Exit codes: 0 done, 1 failed, 2 usage, 3 done with failed samples, 130 interrupted (what is done is kept).
+    """
+    import sys
+
+    from tokbench.cli.console import make_progress, sigterm_as_interrupt
+    from tokbench.cli.outcome import finish
+    from tokbench.evaluation import evaluate
+
+    if ":" in name:
+        sys.path.insert(0, str(Path.cwd()))  # a console script's path does not hold the user's folder
+    with sigterm_as_interrupt():
+        result = evaluate(
+            name,
+            choose_task(task_name, fit=fit, size=size),
+            metrics,
+            data=data,
+            lengths=lengths,
+            out=out,
+            device=device,
+            dtype=dtype,
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            limit=limit,
+            progress=make_progress(),
+        )
+    return finish(result, as_json=as_json, strict=strict, report=not no_report)

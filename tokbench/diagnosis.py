@@ -1,0 +1,167 @@
+"""What this installation can do: the checks behind ``tokbench doctor``."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+from tokbench.cache import cache_folder
+from tokbench.environment import package_version
+from tokbench.errors import SampleError, TokbenchError
+
+_NEEDED = ("torch", "numpy", "pillow", "pandas", "pyarrow", "matplotlib", "scikit-image", "scikit-learn", "insightface")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One line of the diagnosis.
+
+    Attributes:
+        status: ``ok``; ``missing`` (optional, and absent); ``broken`` (needed by the task ``quick``).
+        found: what is there, or what its absence costs.
+        fix: the exact command that changes it; "" if there is nothing to do.
+    """
+
+    name: str
+    status: Literal["ok", "missing", "broken"]
+    found: str
+    fix: str = ""
+
+
+def diagnose() -> list[Check]:
+    """Every check, needed things first."""
+    return [
+        *_packages(),
+        *_devices(),
+        *_codecs(),
+        *_tokenizers(),
+        *_metrics(),
+        *_data(),
+        *_storage(),
+    ]
+
+
+def _packages() -> Iterator[Check]:
+    yield Check(name="python", status="ok", found=f"{platform.python_version()} on {platform.platform()}")
+    yield Check(name="tokbench", status="ok", found=package_version("tokbench") or "not installed, run from source")
+    for name in _NEEDED:
+        found = package_version(name)
+        if found is None:
+            yield Check(name=name, status="broken", found="not installed", fix=f"pip install {name}")
+        else:
+            yield Check(name=name, status="ok", found=found)
+
+
+def _devices() -> Iterator[Check]:
+    if find_spec("torch") is None:
+        return
+    import torch
+
+    yield Check(name="device cpu", status="ok", found=f"{torch.get_num_threads()} threads")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            yield Check(name=f"device cuda:{index}", status="ok", found=torch.cuda.get_device_name(index))
+    elif torch.backends.mps.is_available():
+        yield Check(name="device mps", status="ok", found="Apple GPU")
+    else:
+        why = "this build of torch has no CUDA" if torch.version.cuda is None else "no GPU or driver is visible"
+        yield Check(name="device gpu", status="missing", found=f"{why}; tokenizers run on the CPU")
+
+
+def _codecs() -> Iterator[Check]:
+    from PIL import features
+
+    for feature, family in (("webp", "webp"), ("avif", "avif")):
+        if features.check(feature):
+            yield Check(name=f"codec {family}", status="ok", found=str(features.version(feature)))
+        else:
+            yield Check(
+                name=f"codec {family}",
+                status="missing",
+                found=f"Pillow was built without it; the tokenizer {family} cannot run",
+                fix="pip install --upgrade --force-reinstall --only-binary :all: pillow",
+            )
+
+
+def _tokenizers() -> Iterator[Check]:
+    from tokbench.registry import tokenizers
+
+    plugins = tokenizers()
+    seen: set[str] = set()
+    for entry in plugins.items.values():
+        card = entry.card
+        if card.family in seen:
+            continue
+        seen.add(card.family)
+        missing = [name for name in card.requires if find_spec(name) is None]
+        if missing:
+            fix = f"pip install 'tokbench[{card.extra}]'" if card.extra else f"pip install {' '.join(missing)}"
+            yield Check(
+                name=f"tokenizer {card.family}", status="missing", found=f"needs {', '.join(missing)}", fix=fix
+            )
+        elif card.weights:
+            yield _weights(entry)
+    for name, why in plugins.broken.items():
+        yield Check(name=f"plug-in {name}", status="missing", found=f"could not be imported: {why}")
+
+
+def _weights(entry: object) -> Check:
+    """Loading is the check: adapters verify their weights' digests."""
+    from tokbench.tokenizers import load_tokenizer
+
+    card = entry.card  # type: ignore[attr-defined]
+    files = ", ".join(name for name, _ in card.weights)
+    try:
+        load_tokenizer(card.name, device="cpu")
+    except TokbenchError as err:
+        return Check(name=f"weights {card.family}", status="broken", found=str(err), fix="reinstall tokbench")
+    return Check(name=f"weights {card.family}", status="ok", found=f"{files} (digest as pinned)")
+
+
+def _metrics() -> Iterator[Check]:
+    from tokbench.registry import metrics
+    from tokbench.runner.collect import missing_requirement
+
+    plugins = metrics()
+    able = [key for key, metric in plugins.items.items() if not missing_requirement(metric.card)]
+    yield Check(name="metrics", status="ok", found=f"{len(able)} of {len(plugins.items)} can run: {', '.join(able)}")
+    for key, metric in plugins.items.items():
+        if reason := missing_requirement(metric.card):
+            what, _, fix = reason.partition(": ")
+            yield Check(name=f"metric {key}", status="missing", found=what, fix=fix)
+    for name, why in plugins.broken.items():
+        yield Check(name=f"plug-in {name}", status="missing", found=f"could not be imported: {why}")
+
+
+def _data() -> Iterator[Check]:
+    from tokbench.data.manifests import list_manifests, load_manifest, load_pixels
+
+    for name in list_manifests():
+        manifest = load_manifest(name)
+        errors: dict[str, str] = {}
+        for sample in manifest.samples:
+            if sample.source in errors:
+                continue
+            try:
+                load_pixels(sample, manifest.root)
+            except SampleError as err:
+                errors[sample.source] = str(err)
+        if errors:
+            first = next(iter(errors.values()))
+            yield Check(name=f"data {name}", status="broken", found=f"{len(errors)} sources fail; the first: {first}")
+        else:
+            yield Check(name=f"data {name}", status="ok", found=f"{len(manifest.samples)} samples, all as pinned")
+
+
+def _storage() -> Iterator[Check]:
+    folder = cache_folder()
+    used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.exists() else 0
+    place = folder
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    yield Check(name="cache", status="ok", found=f"{folder}: {used / 1e6:.1f} MB used, {free / 1e9:.0f} GB free")

@@ -1,0 +1,211 @@
+"""The library's front door: names and objects in, a result out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tokbench.branches import Branch, length_branches
+from tokbench.cache import ReferenceCache
+from tokbench.cards import TokenizerCard
+from tokbench.data.folder import folder_manifest
+from tokbench.data.manifests import load_manifest
+from tokbench.environment import environment
+from tokbench.errors import UsageError
+from tokbench.registry import select_metrics
+from tokbench.results import RunResult
+from tokbench.runfolder import folder_name
+from tokbench.runner.progress import Progress, Silent
+from tokbench.runner.reconstruct import FolderReconstructor, Reconstructor, TokenizerReconstructor
+from tokbench.runner.run import RunPlan, run
+from tokbench.runner.sink import DigestSink, FolderSink
+from tokbench.samples import Manifest
+from tokbench.tasks.catalogue import FOLDER, find_task
+from tokbench.tasks.task import Task
+from tokbench.tokenizers import load_tokenizer, resolve_device, wrap
+
+DEFAULT_BATCH_SIZE = 8
+
+
+def evaluate(
+    tokenizer: Any,
+    task: str | Task = "quick",
+    metrics: str | Iterable[str] = "all",
+    *,
+    data: str | Path | None = None,
+    lengths: Sequence[int] = (),
+    branches: Sequence[Branch] = (),
+    out: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    workers: int | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    cache: ReferenceCache | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Measure a tokenizer on a task.
+
+    Args:
+        tokenizer: a name (see :func:`tokbench.load_tokenizer`) or any object with ``encode`` and ``decode``.
+        task: a task's name, or a :class:`~tokbench.Task`.
+        metrics: ``all``, group names, keys, or a mix.
+        data: for the task ``folder``: a directory, tar or parquet file of images.
+        lengths: for variable-length tokenizers, further prefix lengths to decode in the same pass.
+        branches: further reconstructions in the same pass.
+        out: folder to write ``<task>/<family>__<variant>/`` into; None writes nothing.
+        device, dtype: where and in what precision the tokenizer runs (an object you built yourself must be there).
+        batch_size, workers: affect speed, not values; workers None means one per core, at most 8.
+        seed: of everything random, together with each sample's id.
+        limit: run on that many samples, spread over the set; the result is then ``partial``.
+        cache: of reference features; None uses the user's cache folder.
+        progress: callbacks while it runs.
+
+    Returns:
+        The result; ``result["psnr"]`` is a value, ``result.to_frame()`` the table. With failed samples its
+        ``counts["failed"]`` is above 0 and the records say why.
+
+    Raises:
+        UsageError: an unknown name or a contradictory request, before anything runs.
+        TokenizerError: the tokenizer cannot be loaded, or fails on everything it is given.
+        ResultsError: results cannot be written.
+    """
+    resolved = resolve_device(device)
+    model = load_tokenizer(tokenizer, device=resolved, dtype=dtype) if isinstance(tokenizer, str) else wrap(tokenizer)
+    branches = (*(length_branches(model.card, lengths) if lengths else ()), *branches)
+    names = [branch.name for branch in branches]
+    if len(set(names)) != len(names):
+        raise UsageError(f"branch names must differ, got {names}")
+    return _run(
+        model.card,
+        TokenizerReconstructor(model, branches=branches, device=resolved, dtype=dtype, seed=seed),
+        _find(task),
+        select_metrics(metrics),
+        _Settings(
+            data=data,
+            branches=branches,
+            out=out,
+            device=resolved,
+            dtype=dtype,
+            batch_size=batch_size,
+            workers=workers,
+            seed=seed,
+            limit=limit,
+            cache=cache,
+            progress=progress,
+        ),
+    )
+
+
+def score(
+    reconstructions: str | Path,
+    task: str | Task = "quick",
+    metrics: str | Iterable[str] = "all",
+    *,
+    name: str = "reconstructions",
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    limit: int | None = None,
+    cache: ReferenceCache | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Measure reconstructions someone already made: ``DIR/<sample id>.png`` for every sample of the task.
+
+    Metrics that need the encoding (rate, codebook, cost) are skipped with that reason. ``name`` becomes the tokenizer
+    name in the result. The rest is as for :func:`evaluate`.
+    """
+    chosen = _find(task)
+    folder = Path(reconstructions)
+    card = TokenizerCard(name=name, title=f"reconstructions in {folder.name}", latent="none")
+    return _run(
+        card,
+        FolderReconstructor(folder),
+        chosen,
+        select_metrics(metrics),
+        _Settings(data=data, out=out, workers=workers, limit=limit, cache=cache, progress=progress, has_tokenizer=False),
+    )
+
+
+def task_manifest(task: Task, *, data: str | Path | None = None, limit: int | None = None) -> Manifest:
+    """The manifest a task runs on; ``data`` is needed by, and only by, the task ``folder``."""
+    if task.manifest == FOLDER:
+        if data is None:
+            raise UsageError("the task `folder` needs --data: a directory, tar or parquet file of images")
+        manifest = folder_manifest(Path(data))
+    elif data is not None:
+        raise UsageError(f"the task {task.name!r} brings its own data; --data is for the task `folder`")
+    else:
+        manifest = load_manifest(task.manifest)
+    return manifest if limit is None else manifest.subset(limit)
+
+
+def run_folder(out: str | Path, *, task: str, tokenizer: str) -> Path:
+    """Where a run of this task and tokenizer goes below ``out``."""
+    return Path(out) / task / folder_name(tokenizer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """What :func:`evaluate` and :func:`score` share, with the values that do not apply to files."""
+
+    data: str | Path | None
+    out: str | Path | None
+    workers: int | None
+    limit: int | None
+    cache: ReferenceCache | None
+    progress: Progress | None
+    branches: Sequence[Branch] = ()
+    device: str = "cpu"
+    dtype: str = "float32"
+    batch_size: int = DEFAULT_BATCH_SIZE
+    seed: int = 0
+    has_tokenizer: bool = True
+
+
+def _run(
+    card: TokenizerCard,
+    reconstructor: Reconstructor,
+    task: Task,
+    metrics: Sequence[Any],
+    settings: _Settings,
+) -> RunResult:
+    if settings.batch_size < 1:
+        raise UsageError(f"batch size must be at least 1, got {settings.batch_size}")
+    manifest = task_manifest(task, data=settings.data, limit=settings.limit)
+    plan = RunPlan(
+        task=task,
+        manifest=manifest,
+        card=card,
+        reconstructor=reconstructor,
+        metrics=metrics,
+        branches=settings.branches,
+        seed=settings.seed,
+        device=settings.device,
+        dtype=settings.dtype,
+        batch_size=settings.batch_size,
+        workers=settings.workers or _default_workers(),
+        limit=settings.limit,
+        cache=settings.cache or ReferenceCache.default(),
+        environment=environment(settings.device),
+        has_tokenizer=settings.has_tokenizer,
+    )
+    progress = settings.progress or Silent()
+    if settings.out is None:
+        return run(plan, sink=DigestSink(), progress=progress)
+    folder = run_folder(settings.out, task=task.name, tokenizer=card.name)
+    result = run(plan, sink=FolderSink(folder, n_samples=len(manifest.samples)), progress=progress)
+    return replace(result, path=str(folder))
+
+
+def _find(task: str | Task) -> Task:
+    return find_task(task) if isinstance(task, str) else task
+
+
+def _default_workers() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, cores))

@@ -1,0 +1,77 @@
+"""The border to third-party code: what a tokenizer returns is checked once, here, and trusted afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tokbench.cards import TokenizerCard
+from tokbench.encodings import BitCodes, Encoding, Latents, Tokens
+from tokbench.errors import BadOutputError
+
+if TYPE_CHECKING:
+    import torch
+
+# Decoders overshoot [0, 1] a little; a decoder that works in another range leaves it on a large part of the pixels.
+_FAR = 0.25
+_FAR_SHARE = 0.02
+
+
+def check_encoding(encoding: Encoding, *, n: int, card: TokenizerCard) -> None:
+    """Raise BadOutputError unless this is an encoding of n samples with values inside their codebooks."""
+    if encoding.n != n:
+        raise BadOutputError(f"{card.name}: encode was given {n} images and returned an encoding of {encoding.n}")
+    if isinstance(encoding, Tokens):
+        for number, stream in enumerate(encoding.streams):
+            if stream.indices.numel() == 0:
+                continue
+            low, high = int(stream.indices.min()), int(stream.indices.max())
+            if low < 0 or high >= stream.codebook_size:
+                raise BadOutputError(
+                    f"{card.name}: stream {number} holds indices from {low} to {high}, outside its codebook of "
+                    f"{stream.codebook_size} entries (0 to {stream.codebook_size - 1})"
+                )
+            if stream.lengths is not None and not bool(
+                ((stream.lengths >= 0) & (stream.lengths <= stream.positions)).all()
+            ):
+                raise BadOutputError(f"{card.name}: stream {number} has lengths outside 0 to {stream.positions}")
+    elif isinstance(encoding, Latents) and not bool(encoding.values.isfinite().all()):
+        raise BadOutputError(f"{card.name}: encode returned latents with NaN or infinite values")
+    elif isinstance(encoding, BitCodes) and encoding.values.numel() == 0:
+        raise BadOutputError(f"{card.name}: encode returned empty bit codes")
+
+
+def check_images(images: Any, *, shape: tuple[int, int, int, int], card: TokenizerCard) -> torch.Tensor:
+    """Raise BadOutputError unless this is float images of ``shape``, finite and in [0, 1] up to overshoot."""
+    import torch
+
+    if not isinstance(images, torch.Tensor):
+        raise BadOutputError(f"{card.name}: decode returned {type(images).__name__}, expected a torch.Tensor")
+    if tuple(images.shape) != shape:
+        raise BadOutputError(f"{card.name}: decode returned shape {tuple(images.shape)}, expected (n, 3, h, w) {shape}")
+    if not images.is_floating_point():
+        raise BadOutputError(
+            f"{card.name}: decode returned {images.dtype}, expected floating point in [0, 1]; divide by 255 inside"
+        )
+    if not bool(images.isfinite().all()):
+        raise BadOutputError(f"{card.name}: decode returned NaN or infinite pixels")
+    far = ((images < -_FAR) | (images > 1 + _FAR)).flatten(1).float().mean(1)
+    worst = int(far.argmax())
+    if float(far[worst]) > _FAR_SHARE:
+        low, high = float(images[worst].min()), float(images[worst].max())
+        raise BadOutputError(
+            f"{card.name}: decode returned pixels from {low:.3g} to {high:.3g}, expected [0, 1]"
+            f"{_range_hint(low, high)}; convert inside decode, or pass pixel_range to tokbench.wrap"
+        )
+    return images
+
+
+def clamped_share(images: torch.Tensor) -> torch.Tensor:
+    """Per image, the fraction of values outside [0, 1] by more than half an 8-bit step: float64 ``(n,)``."""
+    half = 0.5 / 255
+    return ((images < -half) | (images > 1 + half)).flatten(1).double().mean(1)
+
+
+def _range_hint(low: float, high: float) -> str:
+    if high > 16:
+        return " (this looks like [0, 255])"
+    return " (this looks like [-1, 1])" if low < -_FAR and high <= 1.5 else ""

@@ -1,0 +1,245 @@
+"""Measuring: a reconstructed batch → values per sample and region, and what stateful metrics need.
+
+Runs on worker threads; holds no state but the reference cache and the list of metrics that broke.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tokbench.branches import PLAIN, Branch
+from tokbench.cache import ReferenceCache, feature_key
+from tokbench.contracts import Comparison, PairMetric, ReferenceFeature, RegionMetric, Timing
+from tokbench.errors import SampleError
+from tokbench.placement import restore
+from tokbench.results import BranchRecord, Record, RegionRecord
+from tokbench.runner.loading import Loaded, pixels_sha256
+from tokbench.runner.reconstruct import Reconstructed
+from tokbench.tasks.task import Task
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """A batch after the metrics.
+
+    Attributes:
+        records: one a sample, in order.
+        comparisons: by branch, for the stateful metrics; samples of one compared size each.
+        pictures: per sample, reference and reconstruction by branch: uint8 ``(h, w, 3)``.
+    """
+
+    records: tuple[Record, ...]
+    comparisons: Mapping[str, tuple[Comparison, ...]]
+    pictures: tuple[tuple[np.ndarray, Mapping[str, np.ndarray]], ...]
+    timing: Timing | None
+
+
+class Measurer:
+    """Applies pair and region metrics to batches; safe to call from several threads."""
+
+    def __init__(self, metrics: Sequence[Any], branches: Sequence[Branch], *, task: Task, cache: ReferenceCache) -> None:
+        self._metrics = {
+            PLAIN: tuple(metrics),
+            **{branch.name: tuple(m for m in metrics if feeds(branch, m.card.key)) for branch in branches},
+        }
+        self._task = task
+        self._cache = cache
+        self._broken: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, batch: Reconstructed) -> Measured:
+        restored = {name: self._restore(batch, name) for name in batch.branches}
+        comparisons = {name: self._comparisons(batch, name, pixels) for name, pixels in restored.items()}
+        branch_records = {
+            name: self._measure_branch(batch, name, restored[name], comparisons[name]) for name in batch.branches
+        }
+        records = tuple(
+            Record(
+                id=item.sample.id,
+                cluster=item.sample.cluster_id,
+                status="ok",
+                reference_sha256=item.reference_sha256,
+                size_px=(item.reference.shape[1], item.reference.shape[0]),
+                branches={name: rows[index] for name, rows in branch_records.items()},
+            )
+            for index, item in enumerate(batch.loaded)
+        )
+        pictures = tuple(
+            (item.reference, {name: pixels[index] for name, pixels in restored.items()})
+            for index, item in enumerate(batch.loaded)
+        )
+        return Measured(
+            records=records,
+            comparisons={name: tuple(c for _, c in groups) for name, groups in comparisons.items()},
+            pictures=pictures,
+            timing=batch.timing,
+        )
+
+    def _restore(self, batch: Reconstructed, name: str) -> list[np.ndarray]:
+        pixels = batch.branches[name].pixels
+        if batch.is_compared_grid:
+            return list(pixels)
+        grid = self._task.compare_on
+        return [restore(pixels[i], item.placement, compare_on=grid) for i, item in enumerate(batch.loaded)]
+
+    def _comparisons(
+        self, batch: Reconstructed, name: str, pixels: Sequence[np.ndarray]
+    ) -> list[tuple[list[int], Comparison]]:
+        """Rows of the batch grouped by compared size, and what metrics see of them."""
+        rows_by_shape: dict[tuple[int, ...], list[int]] = {}
+        for row, item in enumerate(batch.loaded):
+            if pixels[row].shape != item.reference.shape:
+                raise SampleError(f"{item.sample.id}: reconstruction {pixels[row].shape}, expected {item.reference.shape}")
+            rows_by_shape.setdefault(item.reference.shape, []).append(row)
+        encoding = batch.branches[name].encoding
+        groups = []
+        for rows in rows_by_shape.values():
+            items = [batch.loaded[row] for row in rows]
+            reference = _stack([item.reference for item in items])
+            whole = len(rows) == len(batch.loaded)
+            groups.append(
+                (
+                    rows,
+                    Comparison(
+                        samples=tuple(item.sample for item in items),
+                        reference=reference,
+                        reconstruction=_stack([pixels[row] for row in rows]),
+                        regions=tuple(item.regions for item in items),
+                        encoding=encoding if encoding is None or whole else encoding.select(rows),
+                        features=self._features(name, items, reference),
+                    ),
+                )
+            )
+        return groups
+
+    def _features(
+        self, branch: str, items: Sequence[Loaded], reference: torch.Tensor
+    ) -> dict[str, list[dict[str, np.ndarray]]]:
+        found: dict[str, list[dict[str, np.ndarray]]] = {}
+        for metric in self._metrics[branch]:
+            for feature in metric.features:
+                if feature.name in found or metric.card.key in self._broken:
+                    continue
+                try:
+                    found[feature.name] = self._feature(feature, items, reference)
+                except Exception as err:  # as in _apply: the metric that wants it is reported as failed
+                    self.report_broken(metric.card.key, branch, err)
+        return found
+
+    def _feature(
+        self, feature: ReferenceFeature, items: Sequence[Loaded], reference: torch.Tensor
+    ) -> list[dict[str, np.ndarray]]:
+        keys = [
+            feature_key(feature, reference_sha256=item.reference_sha256, regions=item.regions) for item in items
+        ]
+        found = [self._cache.get(key) for key in keys]
+        missing = [row for row, arrays in enumerate(found) if arrays is None]
+        if missing:
+            computed = feature.compute(reference[missing], [items[row].regions for row in missing])
+            for row, arrays in zip(missing, computed, strict=True):
+                found[row] = arrays
+                self._cache.put(keys[row], arrays)
+        return [arrays for arrays in found if arrays is not None]
+
+    def _measure_branch(
+        self,
+        batch: Reconstructed,
+        name: str,
+        pixels: Sequence[np.ndarray],
+        comparisons: Sequence[tuple[list[int], Comparison]],
+    ) -> list[BranchRecord]:
+        n = len(batch.loaded)
+        values: list[dict[str, float]] = [{} for _ in range(n)]
+        region_values: list[dict[int, dict[str, float]]] = [{} for _ in range(n)]
+        for rows, comparison in comparisons:
+            for metric in self._metrics[name]:
+                self._apply(metric, name, rows, comparison, values, region_values)
+        output = batch.branches[name]
+        bits = None if output.encoding is None else output.encoding.bits()
+        tokens = None if output.encoding is None else output.encoding.token_counts()
+        return [
+            BranchRecord(
+                reconstruction_sha256=pixels_sha256(pixels[row]),
+                encoding_bits=None if bits is None else float(bits[row]),
+                n_tokens=None if tokens is None else int(tokens[row]),
+                clamped=output.clamped[row],
+                values=values[row],
+                regions=self._region_records(batch.loaded[row], region_values[row]),
+            )
+            for row in range(n)
+        ]
+
+    def _apply(
+        self,
+        metric: Any,
+        branch: str,
+        rows: Sequence[int],
+        comparison: Comparison,
+        values: Sequence[dict[str, float]],
+        region_values: Sequence[dict[int, dict[str, float]]],
+    ) -> None:
+        key = metric.card.key
+        if key in self._broken:
+            return
+        try:
+            if isinstance(metric, PairMetric):
+                for row, value in zip(rows, metric.measure(comparison), strict=True):
+                    if value is not None:
+                        values[row][key] = value
+            elif isinstance(metric, RegionMetric):
+                for row, by_index in zip(rows, metric.measure_regions(comparison), strict=True):
+                    for index, value in by_index.items():
+                        region_values[row].setdefault(index, {})[key] = value
+        except Exception as err:  # one broken metric must not cost the others their run; it is reported as failed
+            self.report_broken(key, branch, err)
+
+    def report_broken(self, key: str, branch: str, err: Exception) -> None:
+        """Note that a metric raised; it is left out from here on and its value becomes ``failed``."""
+        where = f" on branch {branch}" if branch else ""
+        logger.error("metric %s failed%s", key, where, exc_info=err)
+        with self._lock:
+            self._broken.setdefault(key, f"{type(err).__name__}: {err}{where}")
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        return self._broken
+
+    def _region_records(self, item: Loaded, values: Mapping[int, dict[str, float]]) -> tuple[RegionRecord, ...]:
+        records = []
+        for index in sorted(values):
+            region = item.regions[index]
+            groups = self._task.size_groups.get(region.kind)
+            records.append(
+                RegionRecord(
+                    kind=region.kind,
+                    index=index,
+                    label=region.label,
+                    box=region.box,
+                    group=None if groups is None else groups.group_of(region),
+                    values=values[index],
+                )
+            )
+        return tuple(records)
+
+
+def feeds(branch: Branch, key: str) -> bool:
+    """Whether a branch feeds the metric of that key."""
+    return branch.metrics is None or key in branch.metrics
+
+
+def _stack(pixels: Sequence[np.ndarray]) -> torch.Tensor:
+    """n uint8 ``(h, w, 3)`` → contiguous uint8 ``(n, 3, h, w)``."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2)))

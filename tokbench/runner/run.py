@@ -1,0 +1,234 @@
+"""The run: one streaming pass from manifest to result. The only module that knows every stage."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tokbench.branches import Branch
+from tokbench.cache import ReferenceCache
+from tokbench.cards import TokenizerCard
+from tokbench.errors import TokenizerError
+from tokbench.results import Record, RunResult, RunSpec, RunStatus, Value
+from tokbench.runner.collect import Collector, missing_requirement
+from tokbench.runner.loading import Failure, batches, load_all
+from tokbench.runner.measure import Measured, Measurer
+from tokbench.runner.progress import Progress
+from tokbench.runner.reconstruct import Reconstructor
+from tokbench.runner.sink import Sink
+from tokbench.samples import Manifest
+from tokbench.tasks.task import Task
+
+# A tokenizer that fails on this many samples and succeeds on none is broken, not unlucky.
+GIVE_UP_AFTER = 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunPlan:
+    """Everything a run needs, resolved. ``workers`` is the number of loading and of metric threads each."""
+
+    task: Task
+    manifest: Manifest
+    card: TokenizerCard
+    reconstructor: Reconstructor
+    metrics: Sequence[Any]
+    branches: Sequence[Branch]
+    seed: int
+    device: str
+    dtype: str
+    batch_size: int
+    workers: int
+    limit: int | None
+    cache: ReferenceCache
+    environment: Mapping[str, Any]
+    has_tokenizer: bool = True
+
+    def spec(self) -> RunSpec:
+        return RunSpec(
+            task=dataclasses.asdict(self.task),
+            tokenizer=self.card,
+            metrics={metric.card.key: metric.card.version for metric in self.metrics},
+            branches=tuple(branch.name for branch in self.branches),
+            manifest_digest=self.manifest.digest,
+            seed=self.seed,
+            dtype=self.dtype,
+            device=self.device,
+            batch_size=self.batch_size,
+            limit=self.limit,
+        )
+
+
+def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
+    """Measure; an interrupt (Ctrl-C) ends the run early and keeps what is done, with status ``partial``.
+
+    Raises:
+        TokenizerError: the tokenizer failed on the first samples it was given, all of them. The result is written
+            with status ``failed`` first.
+        ResultsError: the disk is full or not writable; everything written before stays.
+    """
+    spec = plan.spec()
+    outline = _outline(plan, spec)
+    runnable = [metric for metric in plan.metrics if not missing_requirement(metric.card)]
+    measurer = Measurer(runnable, plan.branches, task=plan.task, cache=plan.cache)
+    collector = Collector(
+        plan.metrics, plan.branches, task=plan.task, measurer=measurer, has_tokenizer=plan.has_tokenizer
+    )
+    sink.begin(outline)
+    progress.started(task=plan.task.name, tokenizer=plan.card.name, total=len(plan.manifest.samples))
+    tally = _Tally(sink, progress, collector)
+    status, reason, give_up = _limit_status(plan)
+    try:
+        _stream(plan, measurer, tally)
+    except KeyboardInterrupt:
+        status, reason = "partial", f"interrupted after {tally.done} of {len(plan.manifest.samples)} samples"
+    except _GaveUp as err:
+        status, reason, give_up = "failed", str(err), err
+    progress.finished()
+    if status == "complete" and tally.ok == 0:
+        status, reason = "failed", f"all {tally.done} samples failed; the first: {tally.first_error}"
+    result = dataclasses.replace(
+        outline,
+        status=status,
+        reason=reason,
+        finished=_now(),
+        counts={"ok": tally.ok, "failed": tally.done - tally.ok},
+        values=collector.values(),
+        records=sink.summary(),
+    )
+    sink.end(result)
+    if give_up is not None:
+        raise TokenizerError(reason) from give_up
+    return result
+
+
+class _GaveUp(Exception):
+    """The tokenizer fails on everything."""
+
+
+class _Tally:
+    """Counts samples and hands finished ones on; used from the run's own thread only."""
+
+    def __init__(self, sink: Sink, progress: Progress, collector: Collector) -> None:
+        self._sink = sink
+        self._progress = progress
+        self._collector = collector
+        self.done = self.ok = self._tokenizer_failures = 0
+        self.first_error = ""
+
+    def take(self, measured: Measured) -> None:
+        self._collector.add(measured)
+        for record, (reference, reconstructions) in zip(measured.records, measured.pictures, strict=True):
+            self._sink.record(record)
+            self._sink.pictures(record, reference, reconstructions)
+        if measured.timing is not None:
+            self._sink.timing(measured.timing)
+        self.ok += len(measured.records)
+        self.done += len(measured.records)
+        self._progress.advanced(len(measured.records))
+
+    def fail(self, failure: Failure) -> None:
+        self.done += 1
+        self.first_error = self.first_error or failure.error
+        self._sink.record(
+            Record(
+                id=failure.sample.id,
+                cluster=failure.sample.cluster_id,
+                status="failed",
+                stage=failure.stage,
+                error=failure.error,
+            )
+        )
+        self._progress.failed(failure)
+        self._progress.advanced(1)
+        self._tokenizer_failures += failure.stage in ("encode", "decode")
+
+    def give_up_if_hopeless(self, *, in_flight: int) -> None:
+        if self._tokenizer_failures >= GIVE_UP_AFTER and self.ok == 0 and in_flight == 0:
+            raise _GaveUp(f"the tokenizer failed on the first {self._tokenizer_failures} samples: {self.first_error}")
+
+
+def _stream(plan: RunPlan, measurer: Measurer, tally: _Tally) -> None:
+    """Load, reconstruct and measure at the same time; take results in batch order."""
+    loaded = load_all(
+        plan.manifest.samples,
+        root=plan.manifest.root,
+        task=plan.task,
+        card=plan.card,
+        workers=plan.workers,
+        ahead=2 * plan.batch_size + plan.workers,
+    )
+    in_flight: deque[Future[Measured]] = deque()
+    with ThreadPoolExecutor(plan.workers, thread_name_prefix="tokbench-measure", initializer=_one_thread) as pool:
+        try:
+            for item in batches(loaded, batch_size=plan.batch_size):
+                for part in [item] if isinstance(item, Failure) else plan.reconstructor(item):
+                    if isinstance(part, Failure):
+                        tally.fail(part)
+                    else:
+                        in_flight.append(pool.submit(measurer, part))
+                while in_flight and (len(in_flight) > plan.workers or in_flight[0].done()):
+                    tally.take(in_flight.popleft().result())
+                tally.give_up_if_hopeless(in_flight=len(in_flight))
+        finally:
+            loaded.close()
+            while in_flight:  # what was decoded before an interrupt still counts
+                tally.take(in_flight.popleft().result())
+
+
+def _one_thread() -> None:
+    """Metric threads work on an image each; letting each of them use every core would only make them wait."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _outline(plan: RunPlan, spec: RunSpec) -> RunResult:
+    manifest = plan.manifest
+    return RunResult(
+        status="started",
+        run_id=run_id(spec),
+        started=_now(),
+        finished="",
+        spec=spec,
+        manifest={
+            "name": manifest.name,
+            "version": manifest.version,
+            "digest": spec.manifest_digest,
+            "n_samples": len(manifest.samples),
+            "licence": manifest.licence,
+            "citation": manifest.citation,
+            "notes": list(manifest.notes),
+        },
+        environment=plan.environment,
+        counts={"ok": 0, "failed": 0},
+        values={},
+        records={"n": 0, "sha256": ""},
+    )
+
+
+def run_id(spec: RunSpec) -> str:
+    """A short hash of everything asked for."""
+    text = json.dumps(dataclasses.asdict(spec), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _limit_status(plan: RunPlan) -> tuple[RunStatus, str, Exception | None]:
+    if plan.limit is None:
+        return "complete", "", None
+    return "partial", f"--limit {plan.limit}: {len(plan.manifest.samples)} samples, not the whole set", None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def failed_values(values: Mapping[str, Value]) -> list[Value]:
+    """The values whose metric raised an error."""
+    return [value for value in values.values() if value.status == "failed"]
