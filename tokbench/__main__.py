@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tokbench.cli.main import cli
 
     try:
-        code = cli.main(args=None if arguments is None else list(arguments), prog_name="tokbench", standalone_mode=False)
+        code = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="tokbench", standalone_mode=False
+        )
     except click.ClickException as err:
         err.show()
         return err.exit_code
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; point stdout elsewhere so that the shutdown flush does not complain.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     return code if isinstance(code, int) else 0
 

@@ -85,9 +85,7 @@ class ReferenceFeature(Protocol):
 
     def identity(self) -> Mapping[str, str | int | float]: ...
 
-    def compute(
-        self, reference: torch.Tensor, regions: Sequence[Sequence[Region]]
-    ) -> list[dict[str, np.ndarray]]:
+    def compute(self, reference: torch.Tensor, regions: Sequence[Sequence[Region]]) -> list[dict[str, np.ndarray]]:
         """uint8 ``(n, 3, h, w)`` → n mappings of arrays (no object dtype)."""
         ...
 

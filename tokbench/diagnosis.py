@@ -12,6 +12,7 @@ from typing import Literal
 from tokbench.cache import cache_folder
 from tokbench.environment import package_version
 from tokbench.errors import SampleError, TokbenchError
+from tokbench.requirements import install_command, missing_modules
 
 _NEEDED = ("torch", "numpy", "pillow", "pandas", "pyarrow", "matplotlib", "scikit-image", "scikit-learn", "insightface")
 
@@ -97,12 +98,9 @@ def _tokenizers() -> Iterator[Check]:
         if card.family in seen:
             continue
         seen.add(card.family)
-        missing = [name for name in card.requires if find_spec(name) is None]
-        if missing:
-            fix = f"pip install 'tokbench[{card.extra}]'" if card.extra else f"pip install {' '.join(missing)}"
-            yield Check(
-                name=f"tokenizer {card.family}", status="missing", found=f"needs {', '.join(missing)}", fix=fix
-            )
+        if missing := missing_modules(card):
+            found, fix = f"needs {', '.join(missing)}", install_command(card)
+            yield Check(name=f"tokenizer {card.family}", status="missing", found=found, fix=fix)
         elif card.weights:
             yield _weights(entry)
     for name, why in plugins.broken.items():
@@ -124,15 +122,18 @@ def _weights(entry: object) -> Check:
 
 def _metrics() -> Iterator[Check]:
     from tokbench.registry import metrics
-    from tokbench.runner.collect import missing_requirement
 
     plugins = metrics()
-    able = [key for key, metric in plugins.items.items() if not missing_requirement(metric.card)]
+    able = [key for key, metric in plugins.items.items() if not missing_modules(metric.card)]
     yield Check(name="metrics", status="ok", found=f"{len(able)} of {len(plugins.items)} can run: {', '.join(able)}")
     for key, metric in plugins.items.items():
-        if reason := missing_requirement(metric.card):
-            what, _, fix = reason.partition(": ")
-            yield Check(name=f"metric {key}", status="missing", found=what, fix=fix)
+        if missing := missing_modules(metric.card):
+            yield Check(
+                name=f"metric {key}",
+                status="missing",
+                found=f"needs {', '.join(missing)}",
+                fix=install_command(metric.card),
+            )
     for name, why in plugins.broken.items():
         yield Check(name=f"plug-in {name}", status="missing", found=f"could not be imported: {why}")
 

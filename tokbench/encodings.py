@@ -187,11 +187,9 @@ class Latents:
 
     def token_counts(self) -> None:
         """Continuous latents have no tokens."""
-        return None
 
     def bits(self) -> None:
         """Unknown: no entropy model is attached."""
-        return None
 
     def select(self, rows: Sequence[int]) -> Latents:
         return Latents(values=self.values[list(rows)])
@@ -209,7 +207,6 @@ class Payloads:
 
     def token_counts(self) -> None:
         """A coded file has no tokens."""
-        return None
 
     def bits(self) -> torch.Tensor:
         """Bits of each file: float64 ``(n,)``."""

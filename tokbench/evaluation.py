@@ -127,7 +127,9 @@ def score(
         FolderReconstructor(folder),
         chosen,
         select_metrics(metrics),
-        _Settings(data=data, out=out, workers=workers, limit=limit, cache=cache, progress=progress, has_tokenizer=False),
+        _Settings(
+            data=data, out=out, workers=workers, limit=limit, cache=cache, progress=progress, has_tokenizer=False
+        ),
     )
 
 

@@ -120,6 +120,7 @@ def select_metrics(request: str | Iterable[str]) -> list[Any]:
 
 
 def metric_cards() -> list[MetricCard]:
+    """The cards of every known metric, in group order."""
     return [metric.card for metric in metrics().items.values()]
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from tokbench.cards import TokenizerCard
 from tokbench.contracts import Tokenizer
 from tokbench.encodings import BitCodes, Encoding, Latents, Payloads, Tokens, TokenStream
-from tokbench.errors import BadOutputError, TokbenchError, UnknownNameError, UsageError
+from tokbench.errors import BadOutputError, MissingExtraError, TokbenchError, UnknownNameError, UsageError
 from tokbench.registry import find_tokenizer
+from tokbench.requirements import missing_requirement
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,8 @@ def load_tokenizer(name: str, *, device: str = "auto", dtype: str = "float32") -
     if ":" in name:
         return wrap(_import_object(name), origin=name)
     entry = find_tokenizer(name)
+    if reason := missing_requirement(entry.card):
+        raise MissingExtraError(f"{entry.card.name} {reason}")
     tokenizer: Tokenizer = entry.module.load(entry.card, device=resolve_device(device), dtype=dtype)
     return wrap(tokenizer)
 

@@ -18,9 +18,7 @@ def data() -> None:
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @task_options
-def export(
-    folder: Path, task_name: str, data: Path | None, fit: str, size: int, limit: int | None
-) -> int:
+def export(folder: Path, task_name: str, data: Path | None, fit: str, size: int, limit: int | None) -> int:
     """Write a task's reference images as FOLDER/<sample id>.png, as a tokenizer is to reconstruct them."""
     from tokbench.cards import TokenizerCard
     from tokbench.evaluation import task_manifest

@@ -32,7 +32,7 @@ def _tokenizers() -> list[dict[str, Any]]:
 
 def _metrics() -> list[dict[str, Any]]:
     from tokbench.registry import metric_cards
-    from tokbench.runner.collect import missing_requirement
+    from tokbench.requirements import missing_requirement
 
     return [
         {"name": card.key, **dataclasses.asdict(card), "missing": missing_requirement(card)} for card in metric_cards()

@@ -16,7 +16,8 @@ DONE, FAILED, FAILED_SAMPLES, INTERRUPTED = 0, 1, 3, 130
 def finish(result: RunResult, *, as_json: bool, strict: bool, report: bool) -> int:
     """Write the report, print the result, and return the exit code."""
     from tokbench.report.table import print_results
-    from tokbench.runfolder import REPORT, dump_json, result_to_json
+    from tokbench.runfolder import REPORT
+    from tokbench.schema import dump_json, result_to_json
 
     if as_json:
         click.echo(dump_json(result_to_json(result)), nl=False)

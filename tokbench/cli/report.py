@@ -24,7 +24,8 @@ def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> int:
 
     from tokbench.report.html import write_report
     from tokbench.report.table import print_results
-    from tokbench.runfolder import REPORT, read_result, result_to_json
+    from tokbench.runfolder import REPORT, read_result
+    from tokbench.schema import result_to_json
 
     results = [read_result(run) for run in runs]
     if as_json:

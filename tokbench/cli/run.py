@@ -28,9 +28,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ..
 @run_options
 @click.option("--lengths", default="", callback=_numbers, help="Variable-length tokenizers: also decode at 1,2,4,…")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option(
-    "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True
-)
+@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True)
 @click.option("--batch-size", type=int, default=8, show_default=True, help="Affects speed, not values.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of stochastic decoders, with each sample's id.")
 def run(

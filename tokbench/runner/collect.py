@@ -5,12 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 from tokbench.branches import PLAIN, Branch
 from tokbench.cards import MetricCard
 from tokbench.contracts import CostMetric, RegionMetric, StatefulMetric, Summary, Timing
+from tokbench.requirements import missing_requirement
 from tokbench.results import GroupValue, Record, Value, ValueStatus
 from tokbench.runner.measure import Measured, Measurer, feeds
 from tokbench.stats import MeanInterval, group_means, mean_interval
@@ -22,15 +22,6 @@ NO_ENCODING = "only reconstructions were given, not a tokenizer"
 def value_key(metric: str, branch: str) -> str:
     """``metric`` for the plain reconstruction, ``metric@branch`` for any other."""
     return metric if branch == PLAIN else f"{metric}@{branch}"
-
-
-def missing_requirement(card: MetricCard) -> str:
-    """Why the metric cannot run in this installation, with the command that changes it; "" if it can."""
-    missing = [name for name in card.requires if find_spec(name) is None]
-    if not missing:
-        return ""
-    command = f"pip install 'tokbench[{card.extra}]'" if card.extra else f"pip install {' '.join(missing)}"
-    return f"needs {', '.join(missing)}: {command}"
 
 
 @dataclass(eq=False)

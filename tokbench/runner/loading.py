@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ class Failure:
 def pixels_sha256(pixels: np.ndarray) -> str:
     """Digest of an image's shape and bytes, hex."""
     digest = hashlib.sha256(str(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 
@@ -83,7 +83,7 @@ def load_sample(sample: Sample, *, root: str, task: Task, card: TokenizerCard) -
 
 def load_all(
     samples: Sequence[Sample], *, root: str, task: Task, card: TokenizerCard, workers: int, ahead: int
-) -> Iterator[Loaded | Failure]:
+) -> Generator[Loaded | Failure]:
     """Every sample in order; at most ``ahead`` are held at a time."""
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="tokbench-load") as pool:
         waiting: deque[Future[Loaded | Failure]] = deque()

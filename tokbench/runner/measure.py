@@ -48,7 +48,9 @@ class Measured:
 class Measurer:
     """Applies pair and region metrics to batches; safe to call from several threads."""
 
-    def __init__(self, metrics: Sequence[Any], branches: Sequence[Branch], *, task: Task, cache: ReferenceCache) -> None:
+    def __init__(
+        self, metrics: Sequence[Any], branches: Sequence[Branch], *, task: Task, cache: ReferenceCache
+    ) -> None:
         self._metrics = {
             PLAIN: tuple(metrics),
             **{branch.name: tuple(m for m in metrics if feeds(branch, m.card.key)) for branch in branches},
@@ -100,7 +102,9 @@ class Measurer:
         rows_by_shape: dict[tuple[int, ...], list[int]] = {}
         for row, item in enumerate(batch.loaded):
             if pixels[row].shape != item.reference.shape:
-                raise SampleError(f"{item.sample.id}: reconstruction {pixels[row].shape}, expected {item.reference.shape}")
+                raise SampleError(
+                    f"{item.sample.id}: reconstruction {pixels[row].shape}, expected {item.reference.shape}"
+                )
             rows_by_shape.setdefault(item.reference.shape, []).append(row)
         encoding = batch.branches[name].encoding
         groups = []
@@ -140,9 +144,7 @@ class Measurer:
     def _feature(
         self, feature: ReferenceFeature, items: Sequence[Loaded], reference: torch.Tensor
     ) -> list[dict[str, np.ndarray]]:
-        keys = [
-            feature_key(feature, reference_sha256=item.reference_sha256, regions=item.regions) for item in items
-        ]
+        keys = [feature_key(feature, reference_sha256=item.reference_sha256, regions=item.regions) for item in items]
         found = [self._cache.get(key) for key in keys]
         missing = [row for row, arrays in enumerate(found) if arrays is None]
         if missing:

@@ -14,7 +14,8 @@ import numpy as np
 
 from tokbench.images import encode_png
 from tokbench.results import Record
-from tokbench.runfolder import PICTURES, disk_error, dump_json, write_text
+from tokbench.runfolder import PICTURES, disk_error, write_text
+from tokbench.schema import dump_json
 
 KEEP_ALL = 128
 _EXTREMES = 4

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -63,9 +63,7 @@ class Reconstructor(Protocol):
 class TokenizerReconstructor:
     """Encodes and decodes with a tokenizer; a batch that fails is tried again sample by sample."""
 
-    def __init__(
-        self, tokenizer: Wrapped, *, branches: Sequence[Branch], device: str, dtype: str, seed: int
-    ) -> None:
+    def __init__(self, tokenizer: Wrapped, *, branches: Sequence[Branch], device: str, dtype: str, seed: int) -> None:
         self._tokenizer = tokenizer
         self._branches = tuple(branches)
         self._device = device

@@ -16,8 +16,9 @@ from tokbench.branches import Branch
 from tokbench.cache import ReferenceCache
 from tokbench.cards import TokenizerCard
 from tokbench.errors import TokenizerError
+from tokbench.requirements import missing_requirement
 from tokbench.results import Record, RunResult, RunSpec, RunStatus, Value
-from tokbench.runner.collect import Collector, missing_requirement
+from tokbench.runner.collect import Collector
 from tokbench.runner.loading import Failure, batches, load_all
 from tokbench.runner.measure import Measured, Measurer
 from tokbench.runner.progress import Progress
@@ -88,7 +89,7 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
         _stream(plan, measurer, tally)
     except KeyboardInterrupt:
         status, reason = "partial", f"interrupted after {tally.done} of {len(plan.manifest.samples)} samples"
-    except _GaveUp as err:
+    except _HopelessError as err:
         status, reason, give_up = "failed", str(err), err
     progress.finished()
     if status == "complete" and tally.ok == 0:
@@ -108,7 +109,7 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
     return result
 
 
-class _GaveUp(Exception):
+class _HopelessError(Exception):
     """The tokenizer fails on everything."""
 
 
@@ -151,7 +152,9 @@ class _Tally:
 
     def give_up_if_hopeless(self, *, in_flight: int) -> None:
         if self._tokenizer_failures >= GIVE_UP_AFTER and self.ok == 0 and in_flight == 0:
-            raise _GaveUp(f"the tokenizer failed on the first {self._tokenizer_failures} samples: {self.first_error}")
+            raise _HopelessError(
+                f"the tokenizer failed on the first {self._tokenizer_failures} samples: {self.first_error}"
+            )
 
 
 def _stream(plan: RunPlan, measurer: Measurer, tally: _Tally) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 
 from tokbench.contracts import Timing
 from tokbench.results import Record, RunResult
-from tokbench.runfolder import PICTURES, RECORDS, REPORT, RESULT, TIMINGS, LineWriter, record_to_json, write_result
+from tokbench.runfolder import PICTURES, RECORDS, REPORT, RESULT, TIMINGS, LineWriter, write_result
 from tokbench.runner.pictures import PictureKeeper
+from tokbench.schema import record_to_json
 
 
 class Sink(Protocol):
@@ -87,7 +88,9 @@ class DigestSink:
 
     def record(self, record: Record) -> None:
         row = record_to_json(record)
-        self._digest.update(json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n")
+        self._digest.update(
+            json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        )
         self._n += 1
 
     def pictures(self, record: Record, reference: np.ndarray, reconstructions: Mapping[str, np.ndarray]) -> None: ...

@@ -1,0 +1,23 @@
+"""Optional packages: what a card needs, and the command that gets it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from tokbench.cards import MetricCard, TokenizerCard
+
+
+def missing_modules(card: MetricCard | TokenizerCard) -> list[str]:
+    """The required modules that cannot be found; nothing is imported."""
+    return [name for name in card.requires if find_spec(name) is None]
+
+
+def install_command(card: MetricCard | TokenizerCard) -> str:
+    """What to type to get what the card needs."""
+    return f"pip install 'tokbench[{card.extra}]'" if card.extra else f"pip install {' '.join(missing_modules(card))}"
+
+
+def missing_requirement(card: MetricCard | TokenizerCard) -> str:
+    """Why this cannot run in this installation, with the command that changes it; "" if it can."""
+    missing = missing_modules(card)
+    return f"needs {', '.join(missing)}: {install_command(card)}" if missing else ""
