@@ -119,7 +119,10 @@ class LineWriter:
             if written != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as err:
-            self._file.truncate(start)
+            try:
+                self._file.truncate(start)
+            except OSError as left:
+                err.add_note(f"and the half-written line could not be taken back: {left}")
             raise disk_error(self.path, err) from err
         self._digest.update(line)
         self.n += 1

@@ -53,7 +53,7 @@ class RunPlan:
 
     def spec(self) -> RunSpec:
         return RunSpec(
-            task=dataclasses.asdict(self.task),
+            task=json.loads(json.dumps(dataclasses.asdict(self.task), allow_nan=False)),
             tokenizer=self.card,
             metrics={metric.card.key: metric.card.version for metric in self.metrics},
             branches=tuple(branch.name for branch in self.branches),
@@ -179,10 +179,15 @@ def _stream(plan: RunPlan, measurer: Measurer, tally: _Tally) -> None:
                 while in_flight and (len(in_flight) > plan.workers or in_flight[0].done()):
                     tally.take(in_flight.popleft().result())
                 tally.give_up_if_hopeless(in_flight=len(in_flight))
+            while in_flight:
+                tally.take(in_flight.popleft().result())
+            tally.give_up_if_hopeless(in_flight=0)
+        except KeyboardInterrupt:
+            while in_flight:  # what was decoded before the interrupt still counts
+                tally.take(in_flight.popleft().result())
+            raise
         finally:
             loaded.close()
-            while in_flight:  # what was decoded before an interrupt still counts
-                tally.take(in_flight.popleft().result())
 
 
 def _one_thread() -> None:
