@@ -179,13 +179,13 @@ def sample_from_json(row: Mapping[str, Any]) -> Sample:
 
 
 def _region_to_json(region: Region) -> dict[str, Any]:
-    row: dict[str, Any] = {"kind": region.kind, "box": list(region.box)}
+    row: dict[str, Any] = {"kind": region.kind, "box": [float(value) for value in region.box]}
     if region.label:
         row["label"] = region.label
     if region.keypoints:
-        row["keypoints"] = [list(point) for point in region.keypoints]
+        row["keypoints"] = [[float(x), float(y)] for x, y in region.keypoints]
     if region.ratio is not None:
-        row["ratio"] = region.ratio
+        row["ratio"] = float(region.ratio)
     return row
 
 
