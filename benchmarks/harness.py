@@ -134,6 +134,7 @@ def child(tokenizer: str, metrics: str, folder: str, limit: int) -> None:
 
 
 def main() -> None:
+    """Parse options and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokenizer", default="lbg")
     parser.add_argument("--metrics", default="pixel,codebook,bpp,tokens,efficiency")
@@ -151,6 +152,7 @@ def main() -> None:
 
 
 def share(options: argparse.Namespace, temporary: Path, *, n: int) -> None:
+    """Part 1: what the run takes beyond tokenizer and metrics."""
     folder = temporary / "share"
     make_images(folder, n)
     arguments = (options.tokenizer, options.metrics, folder)
@@ -174,6 +176,7 @@ def share(options: argparse.Namespace, temporary: Path, *, n: int) -> None:
 
 
 def memory(options: argparse.Namespace, temporary: Path, *, small: int, large: int) -> None:
+    """Part 2: peak memory of a small and a large run."""
     folder = temporary / "memory"
     make_images(folder, large)
     peaks = {n: peak_megabytes(options.tokenizer, options.metrics, folder, limit=n) for n in (small, large)}
