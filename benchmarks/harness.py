@@ -55,6 +55,7 @@ def bare_seconds(
     from tokbench.images import decode_image, to_float, to_uint8
     from tokbench.registry import select_metrics
     from tokbench.samples import Sample
+    from tokbench.tasks.catalogue import folder_task
     from tokbench.tokenizers import load_tokenizer
 
     tokenizer = load_tokenizer(tokenizer_name)
@@ -81,6 +82,8 @@ def bare_seconds(
                 reconstruction=to_uint8(decoded.float()),
                 regions=((),) * len(images),
                 encoding=encoding,
+                task=folder_task(size_px=SIDE),
+                reconstruction_features={},
                 features={
                     feature.name: feature.compute(reference[rows], [()] * len(images))
                     for metric in metrics

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tokbench.contracts import ReferenceFeature
+from tokbench.contracts import Feature
 from tokbench.samples import Region
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "tokbench"
 
 
-def feature_key(feature: ReferenceFeature, *, reference_sha256: str, regions: Sequence[Region]) -> bytes:
+def feature_key(feature: Feature, *, reference_sha256: str, regions: Sequence[Region]) -> bytes:
     """The cache key of one feature of one reference image."""
     parts: dict[str, object] = {
         "feature": feature.name,
@@ -45,7 +45,9 @@ def feature_key(feature: ReferenceFeature, *, reference_sha256: str, regions: Se
         "pixels": reference_sha256,
     }
     if feature.uses_regions:
-        parts["regions"] = [[region.kind, region.box, region.label, region.keypoints] for region in regions]
+        parts["regions"] = [
+            [region.kind, region.box, region.label, region.keypoints, dict(region.attributes)] for region in regions
+        ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).digest()
 
 

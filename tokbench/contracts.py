@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from tokbench.cards import MetricCard, TokenizerCard
 from tokbench.encodings import Encoding
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import torch
 
     from tokbench.metrics.state import State
+    from tokbench.tasks.task import Task
+
+FeatureRows: TypeAlias = "Sequence[Mapping[str, np.ndarray]]"
 
 
 class Tokenizer(Protocol):
@@ -58,7 +61,9 @@ class Comparison:
         reference, reconstruction: uint8 ``(n, 3, h, w)`` RGB.
         regions: per sample, its annotated regions in pixels of this grid.
         encoding: what the reconstruction was decoded from; None when only reconstructions were given.
-        features: reference features by feature name, one mapping a sample (see :class:`ReferenceFeature`).
+        task: the protocol: how regions are cropped, refined and grouped.
+        features: the references' features by name, one mapping a sample (see :class:`Feature`).
+        reconstruction_features: the reconstructions', for features of both sides.
     """
 
     samples: tuple[Sample, ...]
@@ -66,38 +71,47 @@ class Comparison:
     reconstruction: torch.Tensor
     regions: tuple[tuple[Region, ...], ...]
     encoding: Encoding | None
-    features: Mapping[str, Sequence[Mapping[str, np.ndarray]]]
+    task: Task
+    features: Mapping[str, FeatureRows]
+    reconstruction_features: Mapping[str, FeatureRows]
 
 
 @runtime_checkable
-class ReferenceFeature(Protocol):
-    """Something that depends on the reference image only, computed once and cached on disk.
+class Feature(Protocol):
+    """Something computed from an image that metrics share: a recognition, an embedding, a coded size.
+
+    Of the reference it is computed once and cached on disk, for every tokenizer to come. With ``sides`` equal to
+    ``both`` it is also computed of each reconstruction, once for all the metrics that want it.
 
     ``identity`` names everything but the pixels the feature depends on: its own version, weights digest,
-    preprocessing, library versions. A feature that also reads the regions says so in ``uses_regions``.
+    preprocessing, library versions. A feature that also reads the regions says so in ``uses_regions``. An image's
+    feature may not depend on which other images are in the call.
     """
 
     @property
     def name(self) -> str: ...
 
     @property
+    def sides(self) -> Literal["reference", "both"]: ...
+
+    @property
     def uses_regions(self) -> bool: ...
 
     def identity(self) -> Mapping[str, str | int | float]: ...
 
-    def compute(self, reference: torch.Tensor, regions: Sequence[Sequence[Region]]) -> list[dict[str, np.ndarray]]:
+    def compute(self, images: torch.Tensor, regions: Sequence[Sequence[Region]]) -> list[dict[str, np.ndarray]]:
         """uint8 ``(n, 3, h, w)`` → n mappings of arrays (no object dtype)."""
         ...
 
 
 class Metric(Protocol):
-    """The part all metrics share. ``features`` are the reference features it wants, usually none."""
+    """The part all metrics share. ``features`` are the ones it wants, usually none."""
 
     @property
     def card(self) -> MetricCard: ...
 
     @property
-    def features(self) -> tuple[ReferenceFeature, ...]: ...
+    def features(self) -> tuple[Feature, ...]: ...
 
 
 @runtime_checkable
@@ -108,7 +122,7 @@ class PairMetric(Protocol):
     def card(self) -> MetricCard: ...
 
     @property
-    def features(self) -> tuple[ReferenceFeature, ...]: ...
+    def features(self) -> tuple[Feature, ...]: ...
 
     def measure(self, comparison: Comparison) -> list[float | None]:
         """n values; None where the metric is undefined for that image."""
@@ -123,7 +137,7 @@ class RegionMetric(Protocol):
     def card(self) -> MetricCard: ...
 
     @property
-    def features(self) -> tuple[ReferenceFeature, ...]: ...
+    def features(self) -> tuple[Feature, ...]: ...
 
     @property
     def region_kind(self) -> RegionKind: ...
@@ -145,7 +159,7 @@ class StatefulMetric(Protocol):
     def card(self) -> MetricCard: ...
 
     @property
-    def features(self) -> tuple[ReferenceFeature, ...]: ...
+    def features(self) -> tuple[Feature, ...]: ...
 
     def new_state(self) -> State: ...
 
@@ -175,7 +189,7 @@ class CostMetric(Protocol):
     def card(self) -> MetricCard: ...
 
     @property
-    def features(self) -> tuple[ReferenceFeature, ...]: ...
+    def features(self) -> tuple[Feature, ...]: ...
 
     def summarise(self, timings: Sequence[Timing]) -> Summary: ...
 

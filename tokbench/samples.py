@@ -26,6 +26,7 @@ class Region:
         keypoints: for a face, the five points image-left eye, image-right eye, nose tip, image-left mouth corner,
             image-right mouth corner; empty where not annotated.
         ratio: relative size as the data set defines it; None where it defines none.
+        attributes: further facts a protocol needs, by name (the longest label of the word's published batch, say).
     """
 
     kind: RegionKind
@@ -33,6 +34,7 @@ class Region:
     label: str = ""
     keypoints: tuple[Point, ...] = ()
     ratio: float | None = None
+    attributes: Mapping[str, int | float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +188,8 @@ def _region_to_json(region: Region) -> dict[str, Any]:
         row["keypoints"] = [[float(x), float(y)] for x, y in region.keypoints]
     if region.ratio is not None:
         row["ratio"] = float(region.ratio)
+    if region.attributes:
+        row["attributes"] = dict(sorted(region.attributes.items()))
     return row
 
 
@@ -202,4 +206,5 @@ def _region_from_json(row: Mapping[str, Any]) -> Region:
         label=str(row.get("label", "")),
         keypoints=tuple((float(point[0]), float(point[1])) for point in points),
         ratio=None if ratio is None else float(ratio),
+        attributes=dict(row.get("attributes", {})),
     )

@@ -18,6 +18,7 @@ KEY = b"k" * 32
 
 class Feature:
     name = "words"
+    sides = "reference"
     uses_regions = True
 
     def __init__(self, version: int = 1) -> None:
@@ -26,8 +27,8 @@ class Feature:
     def identity(self) -> Mapping[str, str | int | float]:
         return {"version": self.version}
 
-    def compute(self, reference: torch.Tensor, regions: Sequence[Sequence[Region]]) -> list[dict[str, np.ndarray]]:
-        return [{} for _ in reference]
+    def compute(self, images: torch.Tensor, regions: Sequence[Sequence[Region]]) -> list[dict[str, np.ndarray]]:
+        return [{} for _ in images]
 
 
 def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tokbench.branches import PLAIN, Branch
 from tokbench.cache import ReferenceCache, feature_key
-from tokbench.contracts import Comparison, PairMetric, ReferenceFeature, RegionMetric, Timing
+from tokbench.contracts import Comparison, Feature, FeatureRows, PairMetric, RegionMetric, Timing
 from tokbench.errors import SampleError
 from tokbench.placement import restore
 from tokbench.results import BranchRecord, Record, RegionRecord
@@ -111,39 +111,43 @@ class Measurer:
         for rows in rows_by_shape.values():
             items = [batch.loaded[row] for row in rows]
             reference = _stack([item.reference for item in items])
+            reconstruction = _stack([pixels[row] for row in rows])
+            features, reconstruction_features = self._features(name, items, reference, reconstruction)
             whole = len(rows) == len(batch.loaded)
-            groups.append(
-                (
-                    rows,
-                    Comparison(
-                        samples=tuple(item.sample for item in items),
-                        reference=reference,
-                        reconstruction=_stack([pixels[row] for row in rows]),
-                        regions=tuple(item.regions for item in items),
-                        encoding=encoding if encoding is None or whole else encoding.select(rows),
-                        features=self._features(name, items, reference),
-                    ),
-                )
+            comparison = Comparison(
+                samples=tuple(item.sample for item in items),
+                reference=reference,
+                reconstruction=reconstruction,
+                regions=tuple(item.regions for item in items),
+                encoding=encoding if encoding is None or whole else encoding.select(rows),
+                task=self._task,
+                features=features,
+                reconstruction_features=reconstruction_features,
             )
+            groups.append((rows, comparison))
         return groups
 
     def _features(
-        self, branch: str, items: Sequence[Loaded], reference: torch.Tensor
-    ) -> dict[str, list[dict[str, np.ndarray]]]:
-        found: dict[str, list[dict[str, np.ndarray]]] = {}
+        self, branch: str, items: Sequence[Loaded], reference: torch.Tensor, reconstruction: torch.Tensor
+    ) -> tuple[dict[str, FeatureRows], dict[str, FeatureRows]]:
+        """Features of the references (from the cache where it has them) and of the reconstructions."""
+        of_reference: dict[str, FeatureRows] = {}
+        of_reconstruction: dict[str, FeatureRows] = {}
         for metric in self._metrics[branch]:
             for feature in metric.features:
-                if feature.name in found or metric.card.key in self._broken:
+                if feature.name in of_reference or metric.card.key in self._broken:
                     continue
                 try:
-                    found[feature.name] = self._feature(feature, items, reference)
+                    rows = self._cached(feature, items, reference)
+                    if feature.sides == "both":
+                        regions = [item.regions for item in items]
+                        of_reconstruction[feature.name] = feature.compute(reconstruction, regions)
+                    of_reference[feature.name] = rows
                 except Exception as err:  # as in _apply: the metric that wants it is reported as failed
                     self.report_broken(metric.card.key, branch, err)
-        return found
+        return of_reference, of_reconstruction
 
-    def _feature(
-        self, feature: ReferenceFeature, items: Sequence[Loaded], reference: torch.Tensor
-    ) -> list[dict[str, np.ndarray]]:
+    def _cached(self, feature: Feature, items: Sequence[Loaded], reference: torch.Tensor) -> FeatureRows:
         keys = [feature_key(feature, reference_sha256=item.reference_sha256, regions=item.regions) for item in items]
         found = [self._cache.get(key) for key in keys]
         missing = [row for row, arrays in enumerate(found) if arrays is None]
