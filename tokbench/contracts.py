@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from tokbench.cards import MetricCard, TokenizerCard
 from tokbench.encodings import Encoding
+from tokbench.errors import MetricError
 from tokbench.samples import Region, RegionKind, Sample
 
 if TYPE_CHECKING:
@@ -129,6 +130,25 @@ class PairMetric(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class RegionValue:
+    """A region metric's answer for one word or face.
+
+    Attributes:
+        value: None if it was left out.
+        reason: why it was left out; equal reasons are counted together, so they hold no numbers of their own.
+        seen: what a reader of the report wants beside the number (the text that was read, by side).
+    """
+
+    value: float | None
+    reason: str = ""
+    seen: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.value is None) != bool(self.reason):
+            raise MetricError(f"a region has a value or a reason, got value {self.value} and reason {self.reason!r}")
+
+
 @runtime_checkable
 class RegionMetric(Protocol):
     """A number per annotated word or face (card kind ``region``)."""
@@ -142,8 +162,8 @@ class RegionMetric(Protocol):
     @property
     def region_kind(self) -> RegionKind: ...
 
-    def measure_regions(self, comparison: Comparison) -> list[dict[int, float]]:
-        """Per sample, value by index into its regions; regions that cannot be measured are left out."""
+    def measure_regions(self, comparison: Comparison) -> list[dict[int, RegionValue]]:
+        """Per sample, an answer for each of its regions of this kind, by index into all its regions."""
         ...
 
 

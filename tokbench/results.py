@@ -74,7 +74,10 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class RegionRecord:
-    """One annotated word or face in one sample: where, which size group, and its values by metric key."""
+    """One annotated word or face in one sample: where, which size group, and its values by metric key.
+
+    ``reasons`` says why a metric left the region out; ``seen`` is what it saw (the text read, say); both by metric key.
+    """
 
     kind: str
     index: int
@@ -82,6 +85,8 @@ class RegionRecord:
     box: tuple[float, float, float, float]
     group: str | None
     values: Mapping[str, float]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    seen: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,8 +139,13 @@ def _branch_to_json(branch: BranchRecord) -> dict[str, Any]:
         "values": dict(branch.values),
     }
     if branch.regions:
-        row["regions"] = [dataclasses.asdict(region) for region in branch.regions]
+        row["regions"] = [_region_to_json(region) for region in branch.regions]
     return row
+
+
+def _region_to_json(region: RegionRecord) -> dict[str, Any]:
+    row = dataclasses.asdict(region)
+    return {key: value for key, value in row.items() if key not in ("reasons", "seen") or value}
 
 
 def _branch_from_json(row: Mapping[str, Any]) -> BranchRecord:
@@ -152,6 +157,8 @@ def _branch_from_json(row: Mapping[str, Any]) -> BranchRecord:
             box=(region["box"][0], region["box"][1], region["box"][2], region["box"][3]),
             group=region["group"],
             values=region["values"],
+            reasons=region.get("reasons", {}),
+            seen=region.get("seen", {}),
         )
         for region in row.get("regions", ())
     )

@@ -114,7 +114,7 @@ def test_identity_is_perfect(metric: object) -> None:
     if isinstance(metric, PairMetric):
         assert metric.measure(same) == [metric.card.perfect] * 2
     elif isinstance(metric, RegionMetric):
-        assert {value for row in metric.measure_regions(same) for value in row.values()} == {metric.card.perfect}
+        assert {answer.value for row in metric.measure_regions(same) for answer in row.values()} == {metric.card.perfect}
     elif isinstance(metric, StatefulMetric):
         state = metric.new_state()
         metric.update(state, same)
@@ -129,7 +129,7 @@ def test_more_noise_is_worse(metric: object) -> None:
         if isinstance(metric, PairMetric):
             values.append(metric.measure(noisier)[0])
         elif isinstance(metric, RegionMetric):
-            values.append(min(metric.measure_regions(noisier)[0].values()))
+            values.append(min(answer.value or 0 for answer in metric.measure_regions(noisier)[0].values()))
         elif isinstance(metric, StatefulMetric):
             state = metric.new_state()
             metric.update(state, noisier)

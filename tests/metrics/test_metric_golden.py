@@ -83,7 +83,7 @@ def measured(metric: object, given: Comparison) -> Any:
         metric.update(state, given)
         return plain(metric.compute(state))
     if isinstance(metric, RegionMetric):
-        return [{str(index): value for index, value in row.items()} for row in metric.measure_regions(given)]
+        return [{str(index): answer.value for index, answer in row.items()} for row in metric.measure_regions(given)]
     assert isinstance(metric, PairMetric)
     return metric.measure(given)
 

@@ -141,8 +141,12 @@ def test_region_metrics_keep_indices_and_kinds_apart() -> None:
     word, face = regions.METRICS
     half = 20 * math.log10(255 / 16) + 10 * math.log10(2)
     comparison = compare(images, changed, regions=annotated)
-    assert word.measure_regions(comparison) == [{1: 100.0, 3: pytest.approx(half)}, {}]
-    assert face.measure_regions(comparison) == [{0: pytest.approx(20 * math.log10(255 / 16))}, {}]
+    measured = word.measure_regions(comparison)
+    assert {index: answer.value for index, answer in measured[0].items()} == {1: 100.0, 2: None, 3: pytest.approx(half)}
+    assert measured[0][2].reason == "its box has no area inside the image"
+    assert measured[1] == {}
+    (found,) = face.measure_regions(comparison)[0].values()
+    assert found.value == pytest.approx(20 * math.log10(255 / 16))
     assert (word.card.group, face.card.group, word.region_kind, face.region_kind) == ("text", "face", "word", "face")
 
 

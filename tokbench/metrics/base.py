@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from tokbench.cards import MetricCard
-from tokbench.contracts import Comparison, Feature, Summary, Timing
+from tokbench.contracts import Comparison, Feature, RegionValue, Summary, Timing
 from tokbench.errors import MetricError
 from tokbench.samples import Box, RegionKind
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+
+OUTSIDE = "its box has no area inside the image"
 
 
 class ImageFunction(Protocol):
@@ -54,7 +56,7 @@ class RegionFunction:
     function: BoxFunction
     features: tuple[Feature, ...] = ()
 
-    def measure_regions(self, comparison: Comparison) -> list[dict[int, float]]:
+    def measure_regions(self, comparison: Comparison) -> list[dict[int, RegionValue]]:
         measured = []
         for row, regions in enumerate(comparison.regions):
             indices = [index for index, region in enumerate(regions) if region.kind == self.region_kind]
@@ -65,7 +67,12 @@ class RegionFunction:
                     reconstruction=comparison.reconstruction[row],
                     boxes=[regions[index].box for index in indices],
                 )
-            measured.append({index: value for index, value in zip(indices, values, strict=True) if value is not None})
+            measured.append(
+                {
+                    index: RegionValue(value=value, reason="" if value is not None else OUTSIDE)
+                    for index, value in zip(indices, values, strict=True)
+                }
+            )
         return measured
 
 

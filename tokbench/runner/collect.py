@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ class _Column:
     values: array[float] = field(default_factory=lambda: array("d"))
     clusters: array[int] = field(default_factory=lambda: array("q"))
     groups: list[str | None] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
     n_samples: int = 0
 
 
@@ -89,6 +91,8 @@ class Collector:
                     column.groups.append(region.group)
                     column.n_samples += key not in seen
                     seen.add(key)
+                for key, reason in region.reasons.items():
+                    self._columns[value_key(key, name)].left_out[reason] += 1
 
     def _value(self, metric: Any, branch: str) -> Value:
         card: MetricCard = metric.card
@@ -116,8 +120,11 @@ class Collector:
         return _to_value(card, branch, _summary(_mean(card, column), "images"))
 
     def _region_value(self, card: MetricCard, branch: str, kind: str, column: _Column) -> Value:
+        left_out = {f"left out: {reason}": n for reason, n in sorted(column.left_out.items())}
         if not column.values:
             reason = f"no annotated {kind}s in these images"
+            if left_out:
+                reason = "; ".join(f"{n} {kind}s {name}" for name, n in left_out.items())
             return _to_value(card, branch, Summary(value=None, n=0, n_unit=f"{kind}s", reason=reason))
         groups = self._task.size_groups.get(kind)  # type: ignore[call-overload]
         by_name: dict[str, GroupValue] = {}
@@ -132,7 +139,7 @@ class Collector:
                     if mean is None
                     else GroupValue(value=mean.mean, n=mean.n, ci95=mean.ci95)
                 )
-        summary = _summary(_mean(card, column), f"{kind}s", details={"n_images": column.n_samples})
+        summary = _summary(_mean(card, column), f"{kind}s", details={"n_images": column.n_samples, **left_out})
         return _to_value(card, branch, summary, groups=by_name)
 
 

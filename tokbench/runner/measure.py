@@ -15,7 +15,7 @@ import numpy as np
 
 from tokbench.branches import PLAIN, Branch
 from tokbench.cache import ReferenceCache, feature_key
-from tokbench.contracts import Comparison, Feature, FeatureRows, PairMetric, RegionMetric, Timing
+from tokbench.contracts import Comparison, Feature, FeatureRows, PairMetric, RegionMetric, RegionValue, Timing
 from tokbench.errors import SampleError
 from tokbench.placement import restore
 from tokbench.results import BranchRecord, Record, RegionRecord
@@ -167,10 +167,10 @@ class Measurer:
     ) -> list[BranchRecord]:
         n = len(batch.loaded)
         values: list[dict[str, float]] = [{} for _ in range(n)]
-        region_values: list[dict[int, dict[str, float]]] = [{} for _ in range(n)]
+        answers: list[dict[int, dict[str, RegionValue]]] = [{} for _ in range(n)]
         for rows, comparison in comparisons:
             for metric in self._metrics[name]:
-                self._apply(metric, name, rows, comparison, values, region_values)
+                self._apply(metric, name, rows, comparison, values, answers)
         output = batch.branches[name]
         bits = None if output.encoding is None else output.encoding.bits()
         tokens = None if output.encoding is None else output.encoding.token_counts()
@@ -181,7 +181,7 @@ class Measurer:
                 n_tokens=None if tokens is None else int(tokens[row]),
                 clamped=output.clamped[row],
                 values=values[row],
-                regions=self._region_records(batch.loaded[row], region_values[row]),
+                regions=self._region_records(batch.loaded[row], answers[row]),
             )
             for row in range(n)
         ]
@@ -193,7 +193,7 @@ class Measurer:
         rows: Sequence[int],
         comparison: Comparison,
         values: Sequence[dict[str, float]],
-        region_values: Sequence[dict[int, dict[str, float]]],
+        answers: Sequence[dict[int, dict[str, RegionValue]]],
     ) -> None:
         key = metric.card.key
         if key in self._broken:
@@ -205,8 +205,8 @@ class Measurer:
                         values[row][key] = value
             elif isinstance(metric, RegionMetric):
                 for row, by_index in zip(rows, metric.measure_regions(comparison), strict=True):
-                    for index, value in by_index.items():
-                        region_values[row].setdefault(index, {})[key] = value
+                    for index, answer in by_index.items():
+                        answers[row].setdefault(index, {})[key] = answer
         except Exception as err:  # one broken metric must not cost the others their run; it is reported as failed
             self.report_broken(key, branch, err)
 
@@ -221,9 +221,9 @@ class Measurer:
     def broken(self) -> Mapping[str, str]:
         return self._broken
 
-    def _region_records(self, item: Loaded, values: Mapping[int, dict[str, float]]) -> tuple[RegionRecord, ...]:
+    def _region_records(self, item: Loaded, answers: Mapping[int, dict[str, RegionValue]]) -> tuple[RegionRecord, ...]:
         records = []
-        for index in sorted(values):
+        for index in sorted(answers):
             region = item.regions[index]
             groups = self._task.size_groups.get(region.kind)
             records.append(
@@ -233,7 +233,9 @@ class Measurer:
                     label=region.label,
                     box=region.box,
                     group=None if groups is None else groups.group_of(region),
-                    values=values[index],
+                    values={key: a.value for key, a in answers[index].items() if a.value is not None},
+                    reasons={key: a.reason for key, a in answers[index].items() if a.reason},
+                    seen={key: dict(a.seen) for key, a in answers[index].items() if a.seen},
                 )
             )
         return tuple(records)
