@@ -114,7 +114,9 @@ def test_identity_is_perfect(metric: object) -> None:
     if isinstance(metric, PairMetric):
         assert metric.measure(same) == [metric.card.perfect] * 2
     elif isinstance(metric, RegionMetric):
-        assert {answer.value for row in metric.measure_regions(same) for answer in row.values()} == {metric.card.perfect}
+        assert {answer.value for row in metric.measure_regions(same) for answer in row.values()} == {
+            metric.card.perfect
+        }
     elif isinstance(metric, StatefulMetric):
         state = metric.new_state()
         metric.update(state, same)

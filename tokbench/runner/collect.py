@@ -95,6 +95,14 @@ class Collector:
                     self._columns[value_key(key, name)].left_out[reason] += 1
 
     def _value(self, metric: Any, branch: str) -> Value:
+        try:
+            return self._measured_value(metric, branch)
+        except Exception as err:  # as in Measurer: a broken metric is reported, the others keep their values
+            self._measurer.report_broken(metric.card.key, branch, err)
+            reason = self._measurer.broken[metric.card.key]
+            return _to_value(metric.card, branch, Summary(value=None, n=0, reason=reason), status="failed")
+
+    def _measured_value(self, metric: Any, branch: str) -> Value:
         card: MetricCard = metric.card
         key = value_key(card.key, branch)
         if card.key in self._skipped:
