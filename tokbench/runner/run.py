@@ -91,7 +91,8 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
         status, reason = "partial", f"interrupted after {tally.done} of {len(plan.manifest.samples)} samples"
     except _HopelessError as err:
         status, reason, give_up = "failed", str(err), err
-    progress.finished()
+    finally:
+        progress.finished()
     if status == "complete" and tally.ok == 0:
         status, reason = "failed", f"all {tally.done} samples failed; the first: {tally.first_error}"
     result = dataclasses.replace(
