@@ -19,8 +19,8 @@ PACKAGE = REPOSITORY / "tokbench"
 LAYERS = [
     ["errors"],
     ["cards", "samples", "encodings"],
-    ["requirements", "contracts", "results", "seeds", "stats", "tasks.task"],
-    ["environment", "registry", "schema", "images"],
+    ["contracts", "results", "seeds", "stats", "tasks.task"],
+    ["requirements", "environment", "registry", "schema", "images"],
     ["runfolder", "tasks.catalogue"],
     ["placement", "data", "cache", "branches", "metrics", "tokenizers", "report"],
     ["runner"],

@@ -116,6 +116,15 @@ class Metric(Protocol):
 
 
 @runtime_checkable
+class NeedsWeights(Protocol):
+    """A metric whose weights may be absent."""
+
+    def unavailable(self) -> str:
+        """Why it cannot run, with the command or place that changes it; "" if it can. Loads nothing."""
+        ...
+
+
+@runtime_checkable
 class PairMetric(Protocol):
     """A number per image (card kind ``pair``)."""
 

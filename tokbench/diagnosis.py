@@ -12,7 +12,7 @@ from typing import Literal
 from tokbench.cache import cache_folder
 from tokbench.environment import package_version
 from tokbench.errors import SampleError, TokbenchError
-from tokbench.requirements import install_command, missing_modules
+from tokbench.requirements import install_command, missing_modules, why_unavailable
 
 _NEEDED = ("torch", "numpy", "pillow", "pandas", "pyarrow", "matplotlib", "scikit-image", "scikit-learn", "insightface")
 
@@ -124,16 +124,13 @@ def _metrics() -> Iterator[Check]:
     from tokbench.registry import metrics
 
     plugins = metrics()
-    able = [key for key, metric in plugins.items.items() if not missing_modules(metric.card)]
-    yield Check(name="metrics", status="ok", found=f"{len(able)} of {len(plugins.items)} can run: {', '.join(able)}")
-    for key, metric in plugins.items.items():
-        if missing := missing_modules(metric.card):
-            yield Check(
-                name=f"metric {key}",
-                status="missing",
-                found=f"needs {', '.join(missing)}",
-                fix=install_command(metric.card),
-            )
+    reasons = {key: why_unavailable(metric) for key, metric in plugins.items.items()}
+    able = [key for key, reason in reasons.items() if not reason]
+    yield Check(name="metrics", status="ok", found=f"{len(able)} of {len(reasons)} can run: {', '.join(able)}")
+    for key, reason in reasons.items():
+        if reason:
+            found, _, fix = reason.partition(": ")
+            yield Check(name=f"metric {key}", status="missing", found=found, fix=fix)
     for name, why in plugins.broken.items():
         yield Check(name=f"plug-in {name}", status="missing", found=f"could not be imported: {why}")
 

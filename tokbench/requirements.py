@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from tokbench.cards import MetricCard, TokenizerCard
+from tokbench.contracts import Metric, NeedsWeights
 
 
 def missing_modules(card: MetricCard | TokenizerCard) -> list[str]:
@@ -15,6 +16,13 @@ def missing_modules(card: MetricCard | TokenizerCard) -> list[str]:
 def install_command(card: MetricCard | TokenizerCard) -> str:
     """What to type to get what the card needs."""
     return f"pip install 'tokbench[{card.extra}]'" if card.extra else f"pip install {' '.join(missing_modules(card))}"
+
+
+def why_unavailable(metric: Metric) -> str:
+    """Why a metric cannot run here (a package or weights are missing), with what to do; "" if it can."""
+    if reason := missing_requirement(metric.card):
+        return reason
+    return metric.unavailable() if isinstance(metric, NeedsWeights) else ""
 
 
 def missing_requirement(card: MetricCard | TokenizerCard) -> str:

@@ -31,11 +31,12 @@ def _tokenizers() -> list[dict[str, Any]]:
 
 
 def _metrics() -> list[dict[str, Any]]:
-    from tokbench.registry import metric_cards
-    from tokbench.requirements import missing_requirement
+    from tokbench.registry import metrics
+    from tokbench.requirements import why_unavailable
 
     return [
-        {"name": card.key, **dataclasses.asdict(card), "missing": missing_requirement(card)} for card in metric_cards()
+        {"name": key, **dataclasses.asdict(metric.card), "missing": why_unavailable(metric)}
+        for key, metric in metrics().items.items()
     ]
 
 

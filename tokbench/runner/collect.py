@@ -11,7 +11,7 @@ from typing import Any
 from tokbench.branches import PLAIN, Branch
 from tokbench.cards import MetricCard
 from tokbench.contracts import CostMetric, RegionMetric, StatefulMetric, Summary, Timing
-from tokbench.requirements import missing_requirement
+from tokbench.requirements import why_unavailable
 from tokbench.results import GroupValue, Record, Value, ValueStatus
 from tokbench.runner.measure import Measured, Measurer, feeds
 from tokbench.stats import MeanInterval, group_means, mean_interval
@@ -46,7 +46,7 @@ class Collector:
         self._measurer = measurer
         self._has_tokenizer = has_tokenizer
         self._plan = _plan(metrics, branches)
-        self._skipped = {metric.card.key: reason for metric in metrics if (reason := missing_requirement(metric.card))}
+        self._skipped = {metric.card.key: reason for metric in metrics if (reason := why_unavailable(metric))}
         self._columns = {value_key(metric.card.key, name): _Column() for name, metric in self._plan}
         self._states = {
             value_key(metric.card.key, name): metric.new_state()

@@ -16,7 +16,7 @@ from tokbench.branches import Branch
 from tokbench.cache import ReferenceCache
 from tokbench.cards import TokenizerCard
 from tokbench.errors import TokenizerError
-from tokbench.requirements import missing_requirement
+from tokbench.requirements import why_unavailable
 from tokbench.results import Record, RunResult, RunSpec, RunStatus, Value
 from tokbench.runner.collect import Collector
 from tokbench.runner.loading import Failure, batches, load_all
@@ -76,7 +76,7 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
     """
     spec = plan.spec()
     outline = _outline(plan, spec)
-    runnable = [metric for metric in plan.metrics if not missing_requirement(metric.card)]
+    runnable = [metric for metric in plan.metrics if not why_unavailable(metric)]
     measurer = Measurer(runnable, plan.branches, task=plan.task, cache=plan.cache)
     collector = Collector(
         plan.metrics, plan.branches, task=plan.task, measurer=measurer, has_tokenizer=plan.has_tokenizer
