@@ -27,6 +27,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("TOKBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("TOKBENCH_DATA", str(tmp_path_factory.mktemp("data")))
 
 
 @pytest.fixture(autouse=True)

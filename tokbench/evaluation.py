@@ -12,7 +12,7 @@ from tokbench.branches import Branch, length_branches
 from tokbench.cache import ReferenceCache
 from tokbench.cards import TokenizerCard
 from tokbench.data.folder import folder_manifest
-from tokbench.data.manifests import load_manifest
+from tokbench.data.prepare import find_manifest
 from tokbench.environment import environment
 from tokbench.errors import UsageError
 from tokbench.registry import select_metrics
@@ -142,7 +142,7 @@ def task_manifest(task: Task, *, data: str | Path | None = None, limit: int | No
     elif data is not None:
         raise UsageError(f"the task {task.name!r} brings its own data; --data is for the task `folder`")
     else:
-        manifest = load_manifest(task.manifest)
+        manifest = find_manifest(task.manifest)
     return manifest if limit is None else manifest.subset(limit)
 
 

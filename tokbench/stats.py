@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -96,6 +96,79 @@ def group_means(
             else None
         )
     return means
+
+
+def macro_mean_interval(
+    values: Sequence[float],
+    clusters: Sequence[str],
+    groups: Sequence[str | None],
+    *,
+    names: Sequence[str],
+    low: float | None = None,
+    high: float | None = None,
+) -> MeanInterval | None:
+    """Unweighted mean of the named groups' means, with a cluster-robust 95 % t interval.
+
+    A value's influence on it is (value - mean of its group) / (number of groups * size of its group). Influences are
+    added up within each cluster, over all the groups it reaches, so that words of one page count together; the
+    variance is the sum of the squares, each group's part enlarged by its own G / (G - 1), G being the clusters it has.
+    Degrees of freedom are Satterthwaite's over the groups, at most clusters - 1: a group seen in four clusters must
+    not borrow the certainty of one seen in hundreds. With one group this is :func:`mean_interval`. Coverage is
+    nominal for groups of many clusters and a few points below for a group of under five (tests/protocol simulates it).
+
+    Args:
+        values: finite numbers.
+        clusters, groups: of each value. Values whose group is None or not among ``names`` are left out.
+        names: the groups that are averaged.
+        low, high: closed range the quantity can take; the interval is cut to it.
+
+    Returns:
+        None if a named group is empty: a mean of other groups is another quantity. Its ``n`` and ``n_clusters`` are of
+        the values that count; its interval is None where a group has fewer than two clusters.
+
+    Source: as :func:`mean_interval`, linearised; Satterthwaite, "An approximate distribution of estimates of variance
+    components", 1946.
+    """
+    means = group_means(values, clusters, groups, names=names)
+    parts = [part for part in means.values() if part is not None]
+    if len(parts) < len(means) or not parts:
+        return None
+    mean = _clip(
+        math.fsum(part.mean for part in parts) / len(parts), min(p.mean for p in parts), max(p.mean for p in parts)
+    )
+    influences = [_influences(values, clusters, groups, name=name, n_groups=len(means)) for name in means]
+    total: dict[str, list[float]] = {}
+    for influence in influences:
+        for cluster, value in influence.items():
+            total.setdefault(cluster, []).append(value)
+    n = sum(part.n for part in parts)
+    if min(part.n_clusters for part in parts) < 2:
+        return MeanInterval(mean=mean, n=n, n_clusters=len(total), ci95=None)
+    error = math.sqrt(math.fsum(math.fsum(part) ** 2 for _, part in sorted(total.items())))
+    half = error * t_quantile(0.5 + CONFIDENCE / 2, min(len(total) - 1, _degrees(influences)))
+    return MeanInterval(
+        mean=mean, n=n, n_clusters=len(total), ci95=(_clip(mean - half, low, high), _clip(mean + half, low, high))
+    )
+
+
+def _influences(
+    values: Sequence[float], clusters: Sequence[str], groups: Sequence[str | None], *, name: str, n_groups: int
+) -> dict[str, float]:
+    """What each cluster adds to the macro mean through one group, enlarged for the group's few clusters."""
+    rows = [row for row, group in enumerate(groups) if group == name]
+    members = _by_cluster([values[row] for row in rows], [clusters[row] for row in rows])
+    mean = math.fsum(values[row] for row in rows) / len(rows)
+    scale = math.sqrt(len(members) / max(1, len(members) - 1)) / (n_groups * len(rows))
+    return {cluster: scale * math.fsum(value - mean for value in part) for cluster, part in members.items()}
+
+
+def _degrees(influences: Sequence[Mapping[str, float]]) -> int:
+    """Satterthwaite's degrees of freedom of a sum of groups' variances, rounded down, at least 1."""
+    variances = [math.fsum(value**2 for value in influence.values()) for influence in influences]
+    spread = math.fsum(v**2 / (len(influence) - 1) for v, influence in zip(variances, influences, strict=True))
+    if spread == 0.0:  # no variance at all, or too little for a float: the interval is a point whatever the quantile
+        return 1
+    return max(1, math.floor(math.fsum(variances) ** 2 / spread + 1e-9))
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float], clusters: Sequence[str]) -> MeanInterval:

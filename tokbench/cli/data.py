@@ -1,18 +1,22 @@
-"""``tokbench data``: get at the images of a task."""
+"""``tokbench data``: get at the images of a task, and make manifests of other sets."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tokbench.cli.options import choose_task, task_options
 from tokbench.errors import UsageError
 
+if TYPE_CHECKING:
+    from tokbench.samples import Manifest
+
 
 @click.group()
 def data() -> None:
-    """Export or verify the images of a task."""
+    """Prepare, convert, export or verify images."""
 
 
 @data.command()
@@ -67,3 +71,64 @@ def verify(task_name: str, data: Path | None, fit: str, size: int, limit: int | 
     click.echo(f"{manifest.name} v{manifest.version}, {manifest.digest}")
     click.echo(f"{len(manifest.samples) - failed} of {len(manifest.samples)} samples are as the manifest says")
     return 3 if failed else 0
+
+
+@data.command()
+@click.argument("name", type=click.Choice(["tokbench"]))
+@click.option("--root", type=click.Path(path_type=Path, file_okay=False), help="A copy of it. [default: download it]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the manifest goes. [default: where tasks look for it]",
+)
+def prepare(name: str, root: Path | None, out: Path | None) -> int:
+    """Check a data set and write the manifest that tasks need; the images stay where they are."""
+    from tokbench.data.prepare import download_tokbench, prepare_tokbench, prepared_folder
+
+    if root is None:
+        click.echo(f"downloading {name} …", err=True)
+        root = download_tokbench()
+    manifest = prepare_tokbench(root, out=out)
+    _print_manifest(manifest, out or prepared_folder(name))
+    return 0
+
+
+@data.command()
+@click.argument("form", metavar="FORM", type=click.Choice(["icdar", "textocr", "wflw"]))
+@click.option("--images", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of images.")
+@click.option(
+    "--annotations",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="icdar: folder of gt_IMAGE.txt; textocr (and COCO-Text): JSON file; wflw: list of 98 points.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where it goes.")
+@click.option("--name", required=True, help="What to call the set.")
+@click.option("--licence", required=True, help="Under which terms you have the images.")
+def convert(form: str, images: Path, annotations: Path, out: Path, name: str, licence: str) -> int:
+    """Make a manifest of annotated images: icdar, textocr or wflw.
+
+    Use it with `tokbench run --task folder --data OUT`.
+    """
+    from tokbench.data.converters.icdar import read_icdar
+    from tokbench.data.converters.textocr import read_textocr
+    from tokbench.data.converters.wflw import read_wflw
+    from tokbench.data.prepare import save_converted
+
+    if not images.is_dir():
+        raise UsageError(f"{images} is no folder; --images takes the folder of the annotated images")
+    if form == "icdar":
+        found, notes = read_icdar(annotations, images)
+    else:
+        found, notes = {"textocr": read_textocr, "wflw": read_wflw}[form](annotations)
+    manifest = save_converted(found, folder=images, out=out, name=name, licence=licence, notes=notes)
+    _print_manifest(manifest, out)
+    return 0
+
+
+def _print_manifest(manifest: Manifest, folder: Path) -> None:
+    kinds = [region.kind for sample in manifest.samples for region in sample.regions]
+    click.echo(f"{manifest.name} v{manifest.version}, {manifest.digest}")
+    click.echo(f"{len(manifest.samples)} images, {kinds.count('word')} words, {kinds.count('face')} faces in {folder}")
+    for note in manifest.notes:
+        click.echo(f"note: {note}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tokbench.branches import PLAIN, Branch
@@ -14,7 +14,7 @@ from tokbench.contracts import CostMetric, RegionMetric, StatefulMetric, Summary
 from tokbench.requirements import why_unavailable
 from tokbench.results import GroupValue, Record, Value, ValueStatus
 from tokbench.runner.measure import Measured, Measurer, feeds
-from tokbench.stats import MeanInterval, group_means, mean_interval
+from tokbench.stats import MeanInterval, group_means, macro_mean_interval, mean_interval
 from tokbench.tasks.task import Task
 
 NO_ENCODING = "only reconstructions were given, not a tokenizer"
@@ -135,20 +135,36 @@ class Collector:
                 reason = "; ".join(f"{n} {kind}s {name}" for name, n in left_out.items())
             return _to_value(card, branch, Summary(value=None, n=0, n_unit=f"{kind}s", reason=reason))
         groups = self._task.size_groups.get(kind)  # type: ignore[call-overload]
-        by_name: dict[str, GroupValue] = {}
-        if groups is not None:
-            clusters = [str(cluster) for cluster in column.clusters]
-            means = group_means(
-                column.values, clusters, column.groups, names=groups.names, low=card.low, high=card.high
-            )
-            for name, mean in means.items():
-                by_name[name] = (
-                    GroupValue(value=None, n=0)
-                    if mean is None
-                    else GroupValue(value=mean.mean, n=mean.n, ci95=mean.ci95)
-                )
-        summary = _summary(_mean(card, column), f"{kind}s", details={"n_images": column.n_samples, **left_out})
-        return _to_value(card, branch, summary, groups=by_name)
+        pooled = _summary(_mean(card, column), f"{kind}s", details={"n_images": column.n_samples, **left_out})
+        if groups is None:
+            return _to_value(card, branch, pooled)
+        clusters = [str(cluster) for cluster in column.clusters]
+        means = group_means(column.values, clusters, column.groups, names=groups.names, low=card.low, high=card.high)
+        by_name = {name: _group_value(mean) for name, mean in means.items()}
+        outside = sum(group is None for group in column.groups)
+        if outside:
+            pooled = replace(pooled, details={**(pooled.details or {}), "left out of every size group": outside})
+        if self._task.region_mean == "pooled":
+            return _to_value(card, branch, pooled, groups=by_name)
+        macro = macro_mean_interval(
+            column.values, clusters, column.groups, names=groups.names, low=card.low, high=card.high
+        )
+        summary = _macro_summary(macro, pooled, empty=[name for name, mean in means.items() if mean is None], kind=kind)
+        return _to_value(replace(card, aggregate="macro_mean"), branch, summary, groups=by_name)
+
+
+def _group_value(mean: MeanInterval | None) -> GroupValue:
+    return GroupValue(value=None, n=0) if mean is None else GroupValue(value=mean.mean, n=mean.n, ci95=mean.ci95)
+
+
+def _macro_summary(macro: MeanInterval | None, pooled: Summary, *, empty: Sequence[str], kind: str) -> Summary:
+    """The unweighted mean of the groups, with the pooled mean among the details."""
+    details = {**(pooled.details or {}), "pooled_mean": pooled.value}
+    if macro is None:
+        reason = f"no {kind} in size group {', '.join(empty)}"
+        return Summary(value=None, n=pooled.n, n_unit=pooled.n_unit, reason=reason, details=details)
+    details["n_clusters"] = macro.n_clusters
+    return Summary(value=macro.mean, n=macro.n, n_unit=pooled.n_unit, ci95=macro.ci95, details=details)
 
 
 def _plan(metrics: Sequence[Any], branches: Sequence[Branch]) -> list[tuple[str, Any]]:

@@ -28,6 +28,7 @@ class Loaded:
         reference_sha256: of the reference's shape and bytes.
         regions: in pixels of the compared grid.
         placement: how to bring a decoded image to the compared grid.
+        is_source: the tokenizer was handed the untouched image (see ``TokenizerCard.takes_source``).
     """
 
     sample: Sample
@@ -36,6 +37,7 @@ class Loaded:
     reference: np.ndarray
     reference_sha256: str
     regions: tuple[Region, ...]
+    is_source: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,7 @@ def load_sample(sample: Sample, *, root: str, task: Task, card: TokenizerCard) -
         reference=reference,
         reference_sha256=pixels_sha256(reference),
         regions=placement.regions(sample.regions, compare_on=task.compare_on),
+        is_source=card.takes_source,
     )
 
 

@@ -19,7 +19,8 @@ from tokbench.contracts import Comparison, Feature, FeatureRows, PairMetric, Reg
 from tokbench.errors import SampleError
 from tokbench.placement import restore
 from tokbench.results import BranchRecord, Record, RegionRecord
-from tokbench.runner.loading import Loaded, pixels_sha256
+from tokbench.runner.loading import Failure, Loaded, pixels_sha256
+from tokbench.runner.recode import recode_as_source
 from tokbench.runner.reconstruct import Reconstructed
 from tokbench.tasks.task import Task
 
@@ -36,6 +37,7 @@ class Measured:
     Attributes:
         records: one a sample, in order.
         comparisons: by branch, for the stateful metrics; samples of one compared size each.
+        failures: samples whose reconstruction could not be brought to the compared grid.
         pictures: per sample, reference and reconstruction by branch: uint8 ``(h, w, 3)``.
     """
 
@@ -43,6 +45,7 @@ class Measured:
     comparisons: Mapping[str, tuple[Comparison, ...]]
     pictures: tuple[tuple[np.ndarray, Mapping[str, np.ndarray]], ...]
     timing: Timing | None
+    failures: tuple[Failure, ...] = ()
 
 
 class Measurer:
@@ -61,10 +64,10 @@ class Measurer:
         self._lock = threading.Lock()
 
     def __call__(self, batch: Reconstructed) -> Measured:
-        restored = {name: self._restore(batch, name) for name in batch.branches}
+        batch, restored, failures = self._restore(batch)
         comparisons = {name: self._comparisons(batch, name, pixels) for name, pixels in restored.items()}
         branch_records = {
-            name: self._measure_branch(batch, name, restored[name], comparisons[name]) for name in batch.branches
+            name: self._measure_branch(batch, name, restored[name], comparisons[name]) for name in restored
         }
         records = tuple(
             Record(
@@ -86,14 +89,35 @@ class Measurer:
             comparisons={name: tuple(c for _, c in groups) for name, groups in comparisons.items()},
             pictures=pictures,
             timing=batch.timing,
+            failures=failures,
         )
 
-    def _restore(self, batch: Reconstructed, name: str) -> list[np.ndarray]:
-        pixels = batch.branches[name].pixels
-        if batch.is_compared_grid:
-            return list(pixels)
-        grid = self._task.compare_on
-        return [restore(pixels[i], item.placement, compare_on=grid) for i, item in enumerate(batch.loaded)]
+    def _restore(self, batch: Reconstructed) -> tuple[Reconstructed, dict[str, list[np.ndarray]], tuple[Failure, ...]]:
+        """Reconstructions on the compared grid by branch; samples that cannot be brought there leave the batch."""
+        kept: list[int] = []
+        failures: list[Failure] = []
+        restored: dict[str, list[np.ndarray]] = {name: [] for name in batch.branches}
+        for row, item in enumerate(batch.loaded):
+            try:
+                pixels = {name: self._restored(batch, name, row) for name in batch.branches}
+            except SampleError as err:
+                failures.append(Failure(sample=item.sample, stage="restore", error=str(err)))
+                continue
+            kept.append(row)
+            for name, image in pixels.items():
+                restored[name].append(image)
+        return batch.select(kept) if failures else batch, restored, tuple(failures)
+
+    def _restored(self, batch: Reconstructed, name: str, row: int) -> np.ndarray:
+        item = batch.loaded[row]
+        pixels: np.ndarray = batch.branches[name].pixels[row]
+        if not batch.is_compared_grid:
+            pixels = restore(pixels, item.placement, compare_on=self._task.compare_on)
+            if self._task.recode == "source_type" and not item.is_source:
+                pixels = recode_as_source(pixels, item.sample.source)
+        if pixels.shape != item.reference.shape:
+            raise SampleError(f"reconstruction of shape {pixels.shape}, expected {item.reference.shape}")
+        return pixels
 
     def _comparisons(
         self, batch: Reconstructed, name: str, pixels: Sequence[np.ndarray]
@@ -101,10 +125,6 @@ class Measurer:
         """Rows of the batch grouped by compared size, and what metrics see of them."""
         rows_by_shape: dict[tuple[int, ...], list[int]] = {}
         for row, item in enumerate(batch.loaded):
-            if pixels[row].shape != item.reference.shape:
-                raise SampleError(
-                    f"{item.sample.id}: reconstruction {pixels[row].shape}, expected {item.reference.shape}"
-                )
             rows_by_shape.setdefault(item.reference.shape, []).append(row)
         encoding = batch.branches[name].encoding
         groups = []

@@ -51,6 +51,21 @@ class Reconstructed:
     timing: Timing | None
     is_compared_grid: bool = False
 
+    def select(self, rows: Sequence[int]) -> Reconstructed:
+        """Some of the samples, in the given order; the timing stays that of the whole batch."""
+        return replace(
+            self,
+            loaded=tuple(self.loaded[row] for row in rows),
+            branches={
+                name: BranchOutput(
+                    pixels=output.pixels[list(rows)],
+                    encoding=None if output.encoding is None else output.encoding.select(rows),
+                    clamped=tuple(output.clamped[row] for row in rows),
+                )
+                for name, output in self.branches.items()
+            },
+        )
+
 
 class Reconstructor(Protocol):
     """Where reconstructions come from: a tokenizer, or files someone else made."""

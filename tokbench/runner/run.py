@@ -131,6 +131,8 @@ class _Tally:
             self._sink.pictures(record, reference, reconstructions)
         if measured.timing is not None:
             self._sink.timing(measured.timing)
+        for failure in measured.failures:
+            self.fail(failure)
         self.ok += len(measured.records)
         self.done += len(measured.records)
         self._progress.advanced(len(measured.records))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from tokbench.errors import UsageError
 from tokbench.samples import Region, RegionKind
@@ -12,6 +12,10 @@ from tokbench.samples import Region, RegionKind
 FitMode = Literal["crop", "pad", "none"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
 Grid = Literal["model", "source"]
+Words = Literal["refined", "as_labelled"]
+Crop = Literal["outward", "truncate"]
+Recode = Literal["none", "source_type"]
+RegionMean = Literal["pooled", "macro"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,15 @@ class Task:
         compare_on: ``model``: reference and reconstruction are compared as the tokenizer saw them, padding removed;
             ``source``: the reconstruction is resized back and compared with the untouched image.
         size_groups: by region kind; a kind without an entry is reported without groups.
+        words: which words recognisers are scored on. ``refined``: each recogniser on the words it reads correctly on
+            the original, and it is told nothing about the label. ``as_labelled``: every word; a recogniser that knows
+            how also repeats what the published evaluation lets the label do (it bounds the length of what is read).
+        crop: how a box becomes a crop. ``outward``: every pixel the box touches, clipped to the image. ``truncate``:
+            all four coordinates cut to whole numbers, as published.
+        recode: ``source_type`` writes and reads each reconstruction once more as a file of its original's type with
+            Pillow's defaults (JPEG at quality 75, 4:2:0), as published; needs ``compare_on`` source.
+        region_mean: one number over words or faces: ``pooled``, each counting once, or ``macro``, the unweighted mean
+            of the size groups, undefined if one is empty. A kind without size groups is always pooled.
         rank_by: metric keys a leaderboard of this task ranks by, in order.
     """
 
@@ -94,8 +107,20 @@ class Task:
     fit: Fit
     compare_on: Grid = "model"
     size_groups: Mapping[RegionKind, SizeGroups] = field(default_factory=dict)
+    words: Words = "refined"
+    crop: Crop = "outward"
+    recode: Recode = "none"
+    region_mean: RegionMean = "pooled"
     rank_by: tuple[str, ...] = ("psnr",)
 
     def __post_init__(self) -> None:
+        for name, choice in (("words", Words), ("crop", Crop), ("recode", Recode), ("region_mean", RegionMean)):
+            got, choices = getattr(self, name), get_args(choice)
+            if got not in choices:
+                raise UsageError(f"task {self.name}: {name} is {got!r}, expected one of {', '.join(choices)}")
+        if self.recode != "none" and self.compare_on != "source":
+            raise UsageError(f"task {self.name}: files are of the source's size, so recode needs compare_on 'source'")
+        if self.region_mean == "macro" and not self.size_groups:
+            raise UsageError(f"task {self.name}: the macro mean is over size groups, and it has none")
         if self.compare_on == "source" and self.fit.mode == "crop":
             raise UsageError(f"task {self.name}: a crop cannot be undone, so it cannot be compared on the source grid")

@@ -1,0 +1,1 @@
+"""Converters: other people's annotation files into manifests."""
