@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import torch
+import torch.nn.functional as F
 
 log = logging.getLogger(__name__)
 
@@ -13,10 +14,8 @@ SPLIT = 0.01
 
 
 def to_blocks(patches: torch.Tensor, *, side: int) -> torch.Tensor:
-    """Images ``(n, h, w, 3)`` → flattened blocks ``(n * h/side * w/side, side * side * 3)``, rows first."""
-    n, h, w, c = patches.shape
-    grid = patches.reshape(n, h // side, side, w // side, side, c).permute(0, 1, 3, 2, 4, 5)
-    return grid.reshape(-1, side * side * c)
+    """Images ``(n, 3, h, w)`` → blocks ``(n * h/side * w/side, 3 * side * side)``, in pixel-unshuffle order."""
+    return F.pixel_unshuffle(patches, side).permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def fit_basis(blocks: torch.Tensor, *, keep: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -127,10 +127,10 @@ def _metrics() -> Iterator[Check]:
     reasons = {key: why_unavailable(metric) for key, metric in plugins.items.items()}
     able = [key for key, reason in reasons.items() if not reason]
     yield Check(name="metrics", status="ok", found=f"{len(able)} of {len(reasons)} can run: {', '.join(able)}")
-    for key, reason in reasons.items():
-        if reason:
-            found, _, fix = reason.partition(": ")
-            yield Check(name=f"metric {key}", status="missing", found=found, fix=fix)
+    for reason in dict.fromkeys(reason for reason in reasons.values() if reason):
+        keys = ", ".join(key for key, why in reasons.items() if why == reason)
+        found, _, fix = reason.partition(": ")
+        yield Check(name="metrics", status="missing", found=f"{keys}: {found}", fix=fix)
     for name, why in plugins.broken.items():
         yield Check(name=f"plug-in {name}", status="missing", found=f"could not be imported: {why}")
 
