@@ -65,9 +65,7 @@ def train_codebook(vectors: torch.Tensor, *, size: int, rounds: int, seed: int) 
     return codebook[codebook[:, 0].argsort()]
 
 
-def _settle(
-    vectors: torch.Tensor, codebook: torch.Tensor, generator: torch.Generator
-) -> tuple[torch.Tensor, float]:
+def _settle(vectors: torch.Tensor, codebook: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, float]:
     """One Lloyd iteration; a code without vectors is put beside one of those with the largest total error."""
     indices, distances = nearest(vectors, codebook)
     counts = torch.bincount(indices, minlength=len(codebook))

@@ -125,6 +125,15 @@ class NeedsWeights(Protocol):
 
 
 @runtime_checkable
+class TaskBound(Protocol):
+    """A metric that follows the task's protocol (how regions are cropped, which words count)."""
+
+    def for_task(self, task: Task) -> Metric:
+        """The metric as this task wants it; the same key."""
+        ...
+
+
+@runtime_checkable
 class PairMetric(Protocol):
     """A number per image (card kind ``pair``)."""
 
@@ -199,9 +208,10 @@ class StatefulMetric(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Wall-clock seconds of one batch of one branch, device synchronised before and after each part.
+    """Wall-clock seconds of encoding and decoding one batch, device synchronised before and after each part.
 
-    ``is_warm_up`` marks the first batch of its shape, which cost metrics leave out.
+    Taken before the run proper, while nothing else is going on. ``is_warm_up`` marks the first, which cost metrics
+    leave out.
     """
 
     n: int

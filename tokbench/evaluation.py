@@ -11,6 +11,7 @@ from typing import Any
 from tokbench.branches import Branch, length_branches
 from tokbench.cache import ReferenceCache
 from tokbench.cards import TokenizerCard
+from tokbench.contracts import TaskBound
 from tokbench.data.folder import folder_manifest
 from tokbench.data.prepare import find_manifest
 from tokbench.environment import environment
@@ -184,7 +185,7 @@ def _run(
         manifest=manifest,
         card=card,
         reconstructor=reconstructor,
-        metrics=metrics,
+        metrics=[metric.for_task(task) if isinstance(metric, TaskBound) else metric for metric in metrics],
         branches=settings.branches,
         seed=settings.seed,
         device=settings.device,

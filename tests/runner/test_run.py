@@ -131,8 +131,18 @@ def test_another_seed_changes_a_stochastic_tokenizer_only(photos: Path) -> None:
 def test_each_image_is_encoded_once_whatever_the_branches(photos: Path) -> None:
     tokenizer = Quantiser(4)
     extra = Branch(name="again", derive=lambda encoding, _: encoding)
-    run(tokenizer, photos, batch_size=4, branches=[extra])
+    run(tokenizer, photos, metrics="pixel,codebook", batch_size=4, branches=[extra])
     assert tokenizer.seen == [4, 4, 2]
+
+
+def test_costs_are_timed_before_the_run(photos: Path) -> None:
+    tokenizer = Quantiser(4)
+    result = run(tokenizer, photos, metrics="efficiency,psnr", batch_size=4)
+    assert tokenizer.seen[-3:] == [4, 4, 2]
+    assert set(tokenizer.seen[:-3]) == {4}
+    assert len(tokenizer.seen[:-3]) >= 2
+    for key in ("encode_s", "decode_s", "images_per_s"):
+        assert (result[key] or 0) > 0
 
 
 # ---- branches ----------------------------------------------------------------------------------------------------
@@ -325,7 +335,7 @@ def test_an_interrupt_keeps_what_is_done(photos: Path, tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return Latents(values=images)
 
-    result = run(broken(encode=encode), photos, tmp_path, batch_size=2)
+    result = run(broken(encode=encode), photos, tmp_path, batch_size=2, metrics="pixel")
     assert result.status == "partial"
     assert result.reason == "interrupted after 6 of 10 samples"
     assert len(records(result)) == 6

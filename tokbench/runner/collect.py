@@ -54,7 +54,7 @@ class Collector:
             if isinstance(metric, StatefulMetric) and metric.card.key not in self._skipped
         }
         self._cluster_index: dict[str, int] = {}
-        self.timings: list[Timing] = []
+        self.timings: Sequence[Timing] = ()
 
     def add(self, measured: Measured) -> None:
         """Take in one batch."""
@@ -68,8 +68,6 @@ class Collector:
                         metric.update(state, comparison)
                 except Exception as err:  # as in Measurer: a broken metric is reported, the others go on
                     self._measurer.report_broken(metric.card.key, name, err)
-        if measured.timing is not None:
-            self.timings.append(measured.timing)
 
     def values(self) -> dict[str, Value]:
         """Every metric's value on every branch it is fed by, in the order asked for."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from tokbench.branches import PLAIN, Branch
 from tokbench.cache import ReferenceCache, feature_key
-from tokbench.contracts import Comparison, Feature, FeatureRows, PairMetric, RegionMetric, RegionValue, Timing
+from tokbench.contracts import Comparison, Feature, FeatureRows, PairMetric, RegionMetric, RegionValue
 from tokbench.errors import SampleError
 from tokbench.placement import restore
 from tokbench.results import BranchRecord, Record, RegionRecord
@@ -44,7 +44,6 @@ class Measured:
     records: tuple[Record, ...]
     comparisons: Mapping[str, tuple[Comparison, ...]]
     pictures: tuple[tuple[np.ndarray, Mapping[str, np.ndarray]], ...]
-    timing: Timing | None
     failures: tuple[Failure, ...] = ()
 
 
@@ -88,7 +87,6 @@ class Measurer:
             records=records,
             comparisons={name: tuple(c for _, c in groups) for name, groups in comparisons.items()},
             pictures=pictures,
-            timing=batch.timing,
             failures=failures,
         )
 

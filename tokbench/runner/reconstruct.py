@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from tokbench.tokenizers import Wrapped, wrap
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
@@ -44,15 +47,14 @@ class BranchOutput:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reconstructed:
-    """A batch after the tokenizer; ``timing`` is of the plain branch, None when nothing was timed."""
+    """A batch after the tokenizer."""
 
     loaded: tuple[Loaded, ...]
     branches: Mapping[str, BranchOutput]
-    timing: Timing | None
     is_compared_grid: bool = False
 
     def select(self, rows: Sequence[int]) -> Reconstructed:
-        """Some of the samples, in the given order; the timing stays that of the whole batch."""
+        """Some of the samples, in the given order."""
         return replace(
             self,
             loaded=tuple(self.loaded[row] for row in rows),
@@ -74,6 +76,10 @@ class Reconstructor(Protocol):
         """Every sample of the batch is in one of the results, in order."""
         ...
 
+    def time(self, loaded: Sequence[Loaded], *, budget_s: float) -> list[Timing]:
+        """Encode and decode the batch again and again, for about that long; empty where there is nothing to time."""
+        ...
+
 
 class TokenizerReconstructor:
     """Encodes and decodes with a tokenizer; a batch that fails is tried again sample by sample."""
@@ -84,7 +90,6 @@ class TokenizerReconstructor:
         self._device = device
         self._dtype = dtype
         self._seed = seed
-        self._shapes_seen: set[tuple[int, ...]] = set()
 
     def __call__(self, loaded: Sequence[Loaded]) -> list[Reconstructed | Failure]:
         try:
@@ -98,66 +103,87 @@ class TokenizerReconstructor:
     def _reconstruct(self, loaded: Sequence[Loaded]) -> Reconstructed:
         import torch
 
+        images = self._images(loaded)
+        ids = [item.sample.id for item in loaded]
+        with torch.inference_mode():
+            encoding = self._encode(self._tokenizer, images, ids)
+            outputs = {PLAIN: self._decode(self._tokenizer, encoding, images, ids)}
+            for branch in self._branches:
+                outputs[branch.name] = self._branch(branch, encoding, images, ids)
+        return Reconstructed(loaded=tuple(loaded), branches=outputs)
+
+    def time(self, loaded: Sequence[Loaded], *, budget_s: float) -> list[Timing]:
+        """The first pass is the warm-up; at least one more follows, at most 50."""
+        import torch
+
+        timings: list[Timing] = []
+        spent = 0.0
+        try:
+            images = self._images(loaded)
+            seeds = [sample_seed(self._seed, item.sample.id) for item in loaded]
+            with torch.inference_mode():
+                while len(timings) < 2 or (spent < budget_s and len(timings) <= 50):
+                    start = self._clock()
+                    encoding = self._tokenizer.encode(images, seeds=seeds)
+                    middle = self._clock()
+                    self._tokenizer.decode(encoding, seeds=seeds)
+                    end = self._clock()
+                    spent += end - start
+                    timings.append(
+                        Timing(n=len(loaded), encode_s=middle - start, decode_s=end - middle, is_warm_up=not timings)
+                    )
+        except Exception as err:  # the stream meets the same failure and records it, sample by sample
+            logger.info("%s could not be timed: %s", self._tokenizer.card.name, err)
+            return []
+        return timings
+
+    def _images(self, loaded: Sequence[Loaded]) -> torch.Tensor:
+        """The batch as the tokenizer takes it: float ``(n, 3, h, w)`` in [0, 1]."""
+        import torch
+
         card = self._tokenizer.card
         height, width = loaded[0].model_pixels.shape[:2]
         _staged("encode", card.name, lambda: check_size(card, (width, height)))
         stacked = torch.from_numpy(np.stack([item.model_pixels for item in loaded]))
-        images = to_float(stacked.to(self._device).permute(0, 3, 1, 2).contiguous()).to(getattr(torch, self._dtype))
-        is_warm_up = tuple(images.shape) not in self._shapes_seen
-        self._shapes_seen.add(tuple(images.shape))
-        ids = [item.sample.id for item in loaded]
-        with torch.inference_mode():
-            encoding, encode_s = self._encode(self._tokenizer, images, ids)
-            output, decode_s = self._decode(self._tokenizer, encoding, images, ids)
-            outputs = {PLAIN: output}
-            for branch in self._branches:
-                outputs[branch.name] = self._branch(branch, encoding, images, ids)
-        timing = Timing(n=len(loaded), encode_s=encode_s, decode_s=decode_s, is_warm_up=is_warm_up)
-        return Reconstructed(loaded=tuple(loaded), branches=outputs, timing=timing)
+        images = to_float(stacked.to(self._device).permute(0, 3, 1, 2).contiguous())
+        return images.to(getattr(torch, self._dtype))
 
     def _branch(self, branch: Branch, encoding: Encoding, images: torch.Tensor, ids: Sequence[str]) -> BranchOutput:
         tokenizer = self._tokenizer if branch.tokenizer is None else wrap(branch.tokenizer)
         if branch.tokenizer is not None:
-            encoding, _ = self._encode(tokenizer, images, ids)
+            encoding = self._encode(tokenizer, images, ids)
         derive = branch.derive
         if derive is not None:
             seeds = [sample_seed(self._seed, sample_id, branch.name) for sample_id in ids]
             encoding = _staged("encode", branch.name, lambda: derive(encoding, seeds))
             _staged("encode", branch.name, lambda: check_encoding(encoding, n=len(ids), card=tokenizer.card))
-        return self._decode(tokenizer, encoding, images, ids)[0]
+        return self._decode(tokenizer, encoding, images, ids)
 
-    def _encode(self, tokenizer: Wrapped, images: torch.Tensor, ids: Sequence[str]) -> tuple[Encoding, float]:
+    def _encode(self, tokenizer: Wrapped, images: torch.Tensor, ids: Sequence[str]) -> Encoding:
         import torch
 
         seeds = [sample_seed(self._seed, sample_id, "encode") for sample_id in ids]
         before = images.clone()
-        start = self._clock()
         encoding = _staged("encode", tokenizer.card.name, lambda: tokenizer.encode(images, seeds=seeds))
-        seconds = self._clock() - start
         if not torch.equal(before, images):
             raise _StageError("encode", f"{tokenizer.card.name}: encode wrote to its input images; work on a copy")
         _staged("encode", tokenizer.card.name, lambda: check_encoding(encoding, n=len(ids), card=tokenizer.card))
-        return encoding, seconds
+        return encoding
 
-    def _decode(
-        self, tokenizer: Wrapped, encoding: Encoding, images: torch.Tensor, ids: Sequence[str]
-    ) -> tuple[BranchOutput, float]:
+    def _decode(self, tokenizer: Wrapped, encoding: Encoding, images: torch.Tensor, ids: Sequence[str]) -> BranchOutput:
         seeds = [sample_seed(self._seed, sample_id) for sample_id in ids]
-        start = self._clock()
         decoded = _staged("decode", tokenizer.card.name, lambda: tokenizer.decode(encoding, seeds=seeds))
-        seconds = self._clock() - start
         n, _, height, width = images.shape
         checked = _staged(
             "decode",
             tokenizer.card.name,
             lambda: check_images(decoded, shape=(n, 3, height, width), card=tokenizer.card),
         ).float()
-        output = BranchOutput(
+        return BranchOutput(
             pixels=to_uint8(checked).permute(0, 2, 3, 1).contiguous().cpu().numpy(),
             encoding=_to_cpu(encoding),
             clamped=tuple(clamped_share(checked).tolist()),
         )
-        return output, seconds
 
     def _clock(self) -> float:
         import torch
@@ -188,7 +214,11 @@ class FolderReconstructor:
         except SampleError as err:
             return Failure(sample=item.sample, stage="decode", error=str(err))
         output = BranchOutput(pixels=pixels[None], encoding=None, clamped=(0.0,))
-        return Reconstructed(loaded=(item,), branches={PLAIN: output}, timing=None, is_compared_grid=True)
+        return Reconstructed(loaded=(item,), branches={PLAIN: output}, is_compared_grid=True)
+
+    def time(self, loaded: Sequence[Loaded], *, budget_s: float) -> list[Timing]:  # noqa: ARG002
+        """Files cost nothing to make."""
+        return []
 
     def _read(self, item: Loaded) -> np.ndarray:
         base = self._folder / item.sample.id

@@ -1,0 +1,28 @@
+"""What every adapter checks about the images it is handed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokbench.errors import UnsupportedInputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from tokbench.cards import TokenizerCard
+
+
+def check_images(card: TokenizerCard, images: torch.Tensor) -> None:
+    """Raise UnsupportedInputError unless images are float ``(n, 3, h, w)`` of a size the card allows."""
+    if not images.is_floating_point() or images.ndim != 4 or images.shape[1] != 3:
+        raise UnsupportedInputError(
+            f"{card.name} takes float images (n, 3, h, w) in [0, 1], got {images.dtype} {tuple(images.shape)}; "
+            "convert with tokbench.images.to_float and put the channels second"
+        )
+    height, width = images.shape[2:]
+    multiple = card.size_multiple
+    if not height or not width or height % multiple or width % multiple:
+        raise UnsupportedInputError(
+            f"{card.name} takes images whose sides are multiples of {multiple} px, got {width}×{height} (w×h); "
+            "choose a task that fits images to such a size, or crop or pad them first"
+        )

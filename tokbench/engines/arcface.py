@@ -1,0 +1,91 @@
+"""ArcFace recognisers as ONNX files, and the one TokBench uses: antelopev2's glintr100."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from tokbench.engines.align import ARCFACE_112, chip, similarity
+from tokbench.engines.base import (
+    EngineCard,
+    Once,
+    WeightsFile,
+    missing_weights,
+    onnx_session,
+    opencv_version,
+    require_pixels,
+    require_weights,
+    spread,
+    version_of,
+    weights_sha256,
+)
+from tokbench.samples import Region
+
+SIDE_PX = 112
+
+CARD = EngineCard(
+    key="antelopev2",
+    title="InsightFace antelopev2 (ResNet-100, Glint360K)",
+    kind="face",
+    requires=("onnxruntime", "cv2"),
+    weights=WeightsFile(
+        name="glintr100.onnx",
+        sha256="4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+        folders=("~/.insightface/models/antelopev2/antelopev2", "~/.insightface/models/antelopev2"),
+        command="insightface-cli model.download antelopev2",
+    ),
+    threshold=0.28,
+    licence="MIT",
+    weights_licence="non-commercial research only",
+    paper="arXiv:1801.07698",
+    repository="https://github.com/deepinsight/insightface",
+    notes=(
+        "Aligned from the five annotated points; no detector runs, and both images use the same points.",
+        "The threshold 0.28 is the one at which InsightFace's own demo says `the same person`.",
+    ),
+)
+
+
+class ArcFaceOnnx:
+    """Any recogniser of ArcFace's kind: 112 px input, five-point similarity alignment, (x - 127.5) / 127.5.
+
+    As TokBench's ``eval_face.py`` (arXiv 2505.18142) with insightface: bilinear ``cv2.warpAffine``, black border, raw
+    embeddings. Faces are embedded one by one, so an embedding never depends on what else is in the image.
+    """
+
+    def __init__(self, card: EngineCard, *, channels: Literal["RGB", "BGR"] = "RGB") -> None:
+        self.card = card
+        self._channels = channels
+        self._session: Once[Any] = Once(lambda: onnx_session(require_weights(card)))
+
+    def unavailable(self) -> str:
+        return missing_weights(self.card)
+
+    def identity(self) -> Mapping[str, str | int | float]:
+        return {
+            "version": 1,
+            "weights": weights_sha256(self.card),
+            "channels": self._channels,
+            "onnxruntime": version_of("onnxruntime", "onnxruntime-gpu"),
+            "opencv": opencv_version(),
+        }
+
+    def embed(self, image: np.ndarray, faces: Sequence[Region]) -> list[np.ndarray | None]:
+        """uint8 ``(h, w, 3)`` RGB and faces in it → float32 ``(512,)`` each, None without five distinct points."""
+        require_pixels(image)
+        matrices = [similarity(face.keypoints, ARCFACE_112) for face in faces]
+        chips = [chip(image, matrix, side_px=SIDE_PX) for matrix in matrices if matrix is not None]
+        embedded = iter(spread(self._embed, chips))
+        return [None if matrix is None else next(embedded) for matrix in matrices]
+
+    def _embed(self, face: np.ndarray) -> np.ndarray:
+        session = self._session()
+        pixels = face if self._channels == "RGB" else face[:, :, ::-1]
+        values = (pixels.astype(np.float32).transpose(2, 0, 1)[None] - 127.5) / 127.5
+        embedding: np.ndarray = session.run(None, {session.get_inputs()[0].name: values})[0][0]
+        return embedding
+
+
+ENGINE = ArcFaceOnnx(CARD)
