@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tokbench.cards import TokenizerCard
-from tokbench.encodings import Encoding, Tokens, TokenStream
-from tokbench.errors import BadOutputError
-from tokbench_adapters._inputs import check_images
+from tokbench.encodings import Encoding, Tokens
+from tokbench_adapters._residual import BLOCK_PX, ResidualQuantiser
 from tokbench_adapters._weights_file import load_weights
 
 if TYPE_CHECKING:
@@ -16,9 +15,9 @@ if TYPE_CHECKING:
 
     from tokbench.contracts import Tokenizer
 
-BLOCK_PX = 8
 LEVELS = 8
 CODEBOOK_SIZE = 1024
+COORDINATES = 96
 WEIGHTS = (("lbg.safetensors", "4cb67580178881a86907dc5f97cdd682352615fca7850ebc97ab0075dc2077af"),)
 
 CARDS = tuple(
@@ -53,10 +52,7 @@ def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
 
 
 class ResidualLbg:
-    """Nearest code of each block, then of what is left, level by level (Linde, Buzo and Gray 1980).
-
-    Variable length: any number of leading levels decodes.
-    """
+    """Residual quantiser with the linear transform back. Any number of leading levels decodes."""
 
     def __init__(self, card: TokenizerCard, *, device: str, dtype: str) -> None:
         import torch
@@ -64,52 +60,20 @@ class ResidualLbg:
         self.card = card
         self._dtype: torch.dtype = getattr(torch, dtype)
         weights = load_weights(card, device=device)
-        self._mean = weights["mean"][:, None]
-        self._analysis = weights["analysis"]
+        self._quantiser = ResidualQuantiser(card, weights, coordinates=COORDINATES)
         self._synthesis = weights["synthesis"]
-        self._codebooks = weights["codebooks"][: len(card.codebook_sizes)]
-        self._offsets = (self._codebooks * self._codebooks).sum(-1)
 
     def encode(self, images: torch.Tensor) -> Tokens:
         """Float ``(n, 3, h, w)`` in [0, 1] → one stream of int64 ``(n, h/8, w/8)`` a level."""
-        import torch
-        import torch.nn.functional as F
-
-        check_images(self.card, images)
-        # One image at a time: a product of another shape may round another way, and pick another code.
-        indices = []
-        for image in images.to(self._mean):
-            blocks = F.pixel_unshuffle(image, BLOCK_PX)
-            residual = (self._analysis @ (blocks.flatten(1) - self._mean)).T.contiguous()
-            levels = []
-            for codebook, offset in zip(self._codebooks, self._offsets, strict=True):
-                index = torch.addmm(offset, residual, codebook.T, alpha=-2).argmin(1)
-                residual = residual - codebook[index]
-                levels.append(index)
-            indices.append(torch.stack(levels).unflatten(1, blocks.shape[1:]))
-        stacked = torch.stack(indices, dim=1)  # (levels, n, h/8, w/8)
-        return Tokens(
-            streams=tuple(
-                TokenStream(indices=level, codebook_size=CODEBOOK_SIZE, codebook=str(number))
-                for number, level in enumerate(stacked)
-            )
-        )
+        return self._quantiser.encode(images)
 
     def decode(self, encoding: Encoding, *, seeds: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
         """Any number of leading levels → float ``(n, 3, h, w)``, not clamped."""
         import torch
         import torch.nn.functional as F
 
-        if not isinstance(encoding, Tokens) or len(encoding.streams) > len(self._codebooks):
-            raise BadOutputError(
-                f"{self.card.name} decodes Tokens of 1 to {len(self._codebooks)} levels, got {type(encoding).__name__}"
-            )
-        streams = [stream.indices.to(self._mean.device) for stream in encoding.streams]
         images = []
-        for row in range(encoding.n):
-            coordinates = torch.zeros((), device=self._mean.device)
-            for codebook, stream in zip(self._codebooks, streams, strict=False):
-                coordinates = coordinates + codebook[stream[row].flatten()]
-            blocks = self._synthesis @ coordinates.T + self._mean
-            images.append(F.pixel_shuffle(blocks.unflatten(1, streams[0].shape[1:]), BLOCK_PX))
+        for latent in self._quantiser.latents(encoding):
+            blocks = self._synthesis @ latent.flatten(1) + self._quantiser.mean
+            images.append(F.pixel_shuffle(blocks.unflatten(1, latent.shape[1:]), BLOCK_PX))
         return torch.stack(images).to(self._dtype)

@@ -29,7 +29,7 @@ BLOCK_PX, PATCH_PX, N_PATCHES, PATCH_SEED = 8, 128, 6000, 1
 N_BLOCKS, BLOCK_SEED = 400_000, 2
 PCA_KEEP = 64
 LBG_KEEP, LBG_LEVELS, LBG_SIZE, LBG_ROUNDS = 96, 8, 1024, 12
-RVQ_KEEP, RVQ_STEPS, RVQ_SEED = 64, 6000, 3
+RVQ_KEEP, RVQ_STEPS, RVQ_SEED = 64, 4000, 3
 
 # Luma and two opponent axes, orthonormal but for the weight: an error in colour counts 0.64 of one in brightness.
 CHROMA_WEIGHT = 0.8
@@ -78,20 +78,17 @@ def train_lbg(patches: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def train_rvq(patches: torch.Tensor) -> dict[str, torch.Tensor]:
-    """From the finished weights of ``lbg``, cut to fewer coordinates to make room for the convolutions."""
+    """A decoder for the finished codes of ``lbg``, cut to their leading coordinates."""
     lbg = {name: value.float() for name, value in load_file(WEIGHTS / "lbg.safetensors").items()}
-    analysis = lbg["analysis"][:RVQ_KEEP]
-    weights = training_rvq.initial_weights(
-        analysis={
-            "weight": analysis,
-            "bias": -(analysis @ lbg["mean"]),
-            "inverse": lbg["synthesis"][:, :RVQ_KEEP],
-            "inverse_bias": lbg["mean"],
-        },
+    weights = training_rvq.initial_weights(inverse=lbg["synthesis"][:, :RVQ_KEEP], mean=lbg["mean"], seed=RVQ_SEED)
+    trained = training_rvq.train(
+        weights,
+        patches,
+        analysis=lbg["analysis"][:RVQ_KEEP],
         codebooks=lbg["codebooks"][:, :, :RVQ_KEEP],
+        steps=RVQ_STEPS,
         seed=RVQ_SEED,
     )
-    trained = training_rvq.train(weights, patches, steps=RVQ_STEPS, seed=RVQ_SEED)
     return {name: value.half() for name, value in trained.items()}
 
 
