@@ -21,7 +21,7 @@ CODEBOOK_SIZE = 1024
 COORDINATES = 64
 WEIGHTS = (
     ("lbg.safetensors", "4cb67580178881a86907dc5f97cdd682352615fca7850ebc97ab0075dc2077af"),
-    ("rvq.safetensors", "9fd945d8bd8e5bcdf5bf4e87cd85b33d72f65b3a221685e024a807f63d8c1a55"),
+    ("rvq.safetensors", "0db155f1311fdcc61e29c9670f60afd143a091814df40696e03510a3bf1c42b9"),
 )
 
 CARDS = tuple(
