@@ -72,7 +72,7 @@ _CARDS: dict[str, dict[str, Any]] = {
 _REGION_KIND = {"t_acc.parseq": "word", "f_sim": "face"}
 
 
-def value_of(metric: str, value: float | None, *, branch: str = "", **changes: Any) -> Value:
+def value_of(metric: str, value: float | None, /, *, branch: str = "", **changes: Any) -> Value:
     """A Value with a known metric's facts."""
     card: dict[str, Any] = {"kind": "pair", "unit": "", "n_unit": "images", **_CARDS[metric]}
     better: Better = card.pop("better")

@@ -18,15 +18,20 @@ from markupsafe import Markup
 
 from tokbench.errors import UsageError
 from tokbench.report import details, view
+from tokbench.report.crops import CropStore
 from tokbench.report.distributions import Distribution, make_distribution
 from tokbench.report.format import clean, shorten
 from tokbench.report.lengths import LengthChart, length_charts
 from tokbench.report.pictures import PictureStore, gallery
+from tokbench.report.regions import CROP_BUDGET, Regions, make_regions
 from tokbench.report.runs import ReportRun, Section, load_run, make_sections, sample_metrics
+from tokbench.report.sizes import SizeTables, size_tables
 from tokbench.report.svg import colour
 from tokbench.runfolder import write_text
 
 PICTURE_BUDGET = 6_500_000  # characters of data URIs for each run
+STYLES = ("report.css", "regions.css")
+SCRIPTS = ("report.js", "pictures.js", "lightbox.js", "gallery.js", "regions.js")  # each uses those before it
 _MAX_FAILURES = 200
 _MAX_TEXT = 2000  # longer foreign texts are cut in the middle
 
@@ -39,7 +44,8 @@ class SectionView:
     section: Section
     rows: list[tuple[str, list[view.ResultRow]]]
     n_branch_rows: int
-    groups: list[view.GroupTable]
+    sizes: SizeTables
+    regions: Regions
     lengths: list[LengthChart]
     distributions: list[Distribution]
     failures: list[details.Failure]
@@ -50,7 +56,8 @@ class SectionView:
         """The parts that are there: end of the anchor, and title."""
         known = [
             ("results", "Results", True),
-            ("sizes", "Size groups", bool(self.groups)),
+            ("sizes", "Size groups", bool(self.sizes.first)),
+            ("regions", "Words and faces", bool(self.regions.kinds)),
             ("lengths", "Encoding length", bool(self.lengths)),
             ("distributions", "Distributions", bool(self.distributions)),
             ("pictures", "Pictures", True),
@@ -77,14 +84,17 @@ def render_report(runs: Sequence[ReportRun], *, picture_budget: int = PICTURE_BU
     """The page as a string. Runs that did not measure the same thing get sections of their own."""
     if not runs:
         raise UsageError("a report needs at least one run")
-    store = PictureStore(budget=picture_budget * len(runs))
-    views = [_section_view(number, section, store) for number, section in enumerate(make_sections(runs), start=1)]
+    store, crops = PictureStore(budget=picture_budget * len(runs)), CropStore(budget=CROP_BUDGET)
+    views = [
+        _section_view(number, section, store, crops) for number, section in enumerate(make_sections(runs), start=1)
+    ]
     data = {
         "images": store.uris,
+        "crops": crops.uris,
         "sections": [one.gallery for one in views],
         "charts": [chart.marks for one in views for chart in one.distributions],
     }
-    style, script = (_resource(name) for name in ("report.css", "report.js"))
+    style, script = page_style(), page_script()
     return environment().get_template("report.html").render(
         title=_title(views), views=views, runs=runs, view=view, details=details, max_failures=_MAX_FAILURES,
         citations=details.citations(runs), tokbench=_version(), policy=content_policy(style=style, script=script),
@@ -100,6 +110,16 @@ def environment() -> Environment:
     )  # fmt: skip
     made.filters.update(shorten=shorten, colour=colour)
     return made
+
+
+def page_style() -> str:
+    """The page's style sheet."""
+    return "\n".join(map(_resource, STYLES))
+
+
+def page_script() -> str:
+    """The page's script: all its files in one block, so that they see each other and nothing else sees them."""
+    return "\n".join(['"use strict";', "{", *map(_resource, SCRIPTS), "}"])
 
 
 def content_policy(*, style: str, script: str) -> str:
@@ -118,22 +138,25 @@ def json_for_script(data: Mapping[str, Any]) -> str:
     return text
 
 
-def _section_view(number: int, section: Section, store: PictureStore) -> SectionView:
+def _section_view(number: int, section: Section, store: PictureStore, crops: CropStore) -> SectionView:
     rows = view.result_rows(section)
     charts = [
         make_distribution(section, metric, chart_id=f"s{number}-chart-{place}")
         for place, metric in enumerate(sample_metrics(section))
     ]
+    regions = make_regions(section, crops)
+    pictures, numbers = gallery(section, store, also=regions.samples)
     return SectionView(
         number=number,
         section=section,
         rows=rows,
-        n_branch_rows=sum(bool(row.metric.branch) for _, part in rows for row in part),
-        groups=view.group_tables(section),
+        n_branch_rows=sum(bool(row.metric.branch and not row.keys) for _, part in rows for row in part),
+        sizes=size_tables(section),
+        regions=regions,
         lengths=length_charts(section),
         distributions=[chart for chart in charts if chart is not None],
         failures=details.failures(section),
-        gallery=gallery(section, store),
+        gallery={**pictures, "items": regions.linked(numbers)},
     )
 
 

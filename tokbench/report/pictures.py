@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -56,7 +56,12 @@ def to_data_uri(file: Path) -> str:
             is_plain = image.format == "PNG" and image.mode == "RGB" and not is_tagged
     except (OSError, SyntaxError) as err:  # Pillow raises SyntaxError for broken PNG chunks
         raise ResultsError(f"{file} is not a readable picture ({err}); run again, or delete it") from err
-    best, kind = (raw, "png") if is_plain else (_encoded(pixels, "PNG"), "png")
+    return data_uri(pixels, png=raw if is_plain else None)
+
+
+def data_uri(pixels: Image.Image, *, png: bytes | None = None) -> str:
+    """An RGB picture without loss: WebP, or PNG (``png`` where that is at hand) where that is smaller."""
+    best, kind = png or _encoded(pixels, "PNG"), "png"
     if features.check("webp"):
         webp = _encoded(pixels, "WEBP", lossless=True, quality=70, method=4)
         if len(webp) < len(best):
@@ -64,12 +69,15 @@ def to_data_uri(file: Path) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(best).decode('ascii')}"
 
 
-def gallery(section: Section, store: PictureStore) -> dict[str, Any]:
+def gallery(
+    section: Section, store: PictureStore, *, also: Iterable[str] = ()
+) -> tuple[dict[str, Any], dict[str, int]]:
     """What the page's script needs to show pictures: columns, metrics with their picks, samples. Text and indices only.
 
-    A column is a run's branch. Every run ranks the samples by its own plain reconstructions.
+    A column is a run's branch. Every run ranks the samples by its own plain reconstructions. Samples in ``also`` are
+    embedded too, if there is room after the picks. The second answer has each embedded sample's number by its id.
     """
-    metrics = sample_metrics(section)
+    metrics, numbered = sample_metrics(section), range(len(section.runs))
     kept = [{item.id: item for item in run.pictures} for run in section.runs]
     records = [index_records(run) for run in section.runs]
     columns = [
@@ -82,23 +90,23 @@ def gallery(section: Section, store: PictureStore) -> dict[str, Any]:
             sample_values(records[run], metric), better=metric.better, available=kept[run].keys() & records[run].keys()
         )
         for metric in metrics
-        for run in range(len(section.runs))
+        for run in numbered
     }
-    samples = _embed(by_priority(list(lists.values())), columns, kept, store)
+    samples = _embed([pick.id for pick in by_priority(list(lists.values()))], columns, kept, store)
+    samples |= _embed((one for one in also if one not in samples), columns, kept, store, is_full_end=True)
     numbers = {sample_id: number for number, sample_id in enumerate(samples)}
-    shown = [metric for metric in metrics if any(lists[metric.metric, run] for run in range(len(section.runs)))]
-    return {
+    shown = [metric for metric in metrics if any(lists[metric.metric, run] for run in numbered)]
+    rows = {
         "columns": [_column_name(section, run, branch) for run, branch in columns],
+        "plain": [columns.index((run, PLAIN)) if (run, PLAIN) in columns else -1 for run in numbered],
         "runs": [shorten(label, 80) for label in section.labels],
-        "metrics": [
-            _metric_row(metric, [lists[metric.metric, run] for run in range(len(section.runs))], numbers)
-            for metric in shown
-        ],
+        "metrics": [_metric_row(metric, [lists[metric.metric, run] for run in numbered], numbers) for metric in shown],
         "samples": [
             _sample_row(sample_id, cells, [(records[run].get(sample_id), branch) for run, branch in columns], shown)
             for sample_id, cells in samples.items()
         ],
-    }  # fmt: skip
+    }
+    return rows, numbers
 
 
 def _branches(section: Section, run: int, asked: Sequence[str]) -> list[str]:
@@ -109,11 +117,19 @@ def _branches(section: Section, run: int, asked: Sequence[str]) -> list[str]:
 
 
 def _embed(
-    picks: Sequence[Pick], columns: Sequence[tuple[int, str]], kept: Sequence[dict[str, Pictures]], store: PictureStore
+    ids: Iterable[str],
+    columns: Sequence[tuple[int, str]],
+    kept: Sequence[dict[str, Pictures]],
+    store: PictureStore,
+    *,
+    is_full_end: bool = False,
 ) -> dict[str, list[tuple[int, int] | None]]:
-    """By sample id, the numbers of reference and reconstruction in each column; None where the picture was not kept."""
+    """By sample id, the numbers of reference and reconstruction in each column; None where the picture was not kept.
+
+    With ``is_full_end`` the first sample that does not fit is the last one tried.
+    """
     samples: dict[str, list[tuple[int, int] | None]] = {}
-    for sample_id in dict.fromkeys(pick.id for pick in picks):
+    for sample_id in dict.fromkeys(ids):
         files: list[tuple[Path, Path] | None] = []
         for run, branch in columns:
             item = kept[run].get(sample_id)
@@ -121,6 +137,8 @@ def _embed(
             files.append(pair if pair is not None and all(file.is_file() for file in pair) else None)
         present = [pair for pair in files if pair is not None]
         numbers = store.add([file for pair in present for file in pair]) if present else None
+        if numbers is None and present and is_full_end:
+            break
         if numbers is None:
             continue
         pairs = iter(zip(numbers[::2], numbers[1::2], strict=True))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tokbench.report.format import ARROWS, format_count, format_interval, format_value, shorten
-from tokbench.report.runs import order_values
+from tokbench.report.missing import Missing, result_parts
 from tokbench.results import RunResult, Value
 
 Kind = Literal["metric", "branch", "group"]
@@ -46,16 +46,19 @@ def results_table(result: RunResult, *, width: int | None = None, is_terminal: b
             always one line.
         is_terminal: with colours and bold; without, no escape codes.
     """
+    parts = result_parts([result])
     rows = {
-        group: [row for keys in metrics for row in _rows([result.values[key] for key in keys])]
-        for group, metrics in order_values([result])
+        part.group: [row for keys in part.metrics for row in _rows([result.values[key] for key in keys])]
+        for part in parts
     }
     widths = _column_widths([row for part in rows.values() for row in part], width)
     lines = [*_heading(result, width), _line(("metric", "value", "95 % interval", "n"), widths, style="dim")]
-    for group, part in rows.items():
-        lines.append(Text(group, style="bold cyan"))
-        for row in part:
+    for part in parts:
+        lines.append(Text(part.group, style="bold cyan"))
+        for row in rows[part.group]:
             lines.extend(_row_lines(row, widths, width))
+        for missing in part.missing:
+            lines.extend(_missing_lines(missing, width))
     if not rows:
         lines.append(Text("no metric was asked for"))
     out = StringIO()
@@ -110,6 +113,16 @@ def _rows(same: list[Value]) -> Iterable[_Row]:
                 interval=format_interval(group.value, value.unit, group.ci95),
                 n=format_count(group.n, _flat(value.n_unit)),
             )
+
+
+def _missing_lines(missing: Missing, width: int | None) -> list[Text]:
+    """All metrics without a number for the same reason: on one line, or as keys and reason where lines are short."""
+    value = next(value for value in missing.values if value is not None)
+    keys, style = ", ".join(map(_flat, missing.keys)), _STYLES[value.status]
+    reason = f"{value.status}, {_flat(value.reason)}" if value.reason else value.status
+    if width is None:
+        return _wrapped(f"{keys}: {reason}", width, 2, style=style)
+    return [*_wrapped(f"{keys}:", width, 2, style=style), *_wrapped(reason, width, 4, style=style)]
 
 
 def _heading(result: RunResult, width: int | None) -> list[Text]:

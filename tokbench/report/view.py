@@ -1,8 +1,8 @@
-"""Results as the page shows them: rows, cells, tiles and size groups, all written out."""
+"""Results as the page shows them: rows, cells and tiles, all written out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -16,9 +16,11 @@ from tokbench.report.format import (
     format_interval,
     format_value,
 )
-from tokbench.report.plots import axis_plot, interval_plot, value_range
-from tokbench.report.runs import PLAIN, Section, order_values
-from tokbench.results import GroupValue, RunResult, Value
+from tokbench.report.missing import Missing, result_parts
+from tokbench.report.plots import interval_plot, value_range
+from tokbench.report.recognisers import lead
+from tokbench.report.runs import PLAIN, Section
+from tokbench.results import RunResult, Value
 
 _N_TILES = 6
 
@@ -36,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow:
-    """A metric or one of its branches."""
+    """A metric or one of its branches; or several, by ``keys``, that are missing for the same reason."""
 
     metric: Value
     name: str
@@ -46,29 +48,9 @@ class ResultRow:
     cells: tuple[Cell, ...]
     n: str
     plot: Markup
-    details: tuple[tuple[str, str], ...] = ()
+    details: tuple[str, ...] = ()
     note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupRow:
-    """A size group of a region metric."""
-
-    name: str
-    extent: str
-    cells: tuple[Cell, ...]
-    plot: Markup
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupTable:
-    """A region metric by size group."""
-
-    metric: Value
-    arrow: str
-    direction: str
-    rows: tuple[GroupRow, ...]
-    axis: Markup
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,21 +77,34 @@ def make_cell(value: Value | None) -> Cell:
 
 
 def result_rows(section: Section) -> list[tuple[str, list[ResultRow]]]:
-    """The results table: rows by metric group."""
+    """The results table: rows by metric group, those without a number last."""
     return [
-        (group, [_result_row(section, key) for keys in metrics for key in keys])
-        for group, metrics in order_values(section.results)
+        (
+            part.group,
+            [
+                *(_result_row(section, key) for keys in part.metrics for key in keys),
+                *(_missing_row(missing) for missing in part.missing),
+            ],
+        )
+        for part in result_parts(section.results)
     ]
 
 
 def tiles(section: Section, result: RunResult) -> list[Tile]:
-    """The metrics the task ranks by, then the first of each other metric group that has a number in any run."""
+    """The metrics the task ranks by, then one of each other metric group, all with a number in some run if they can.
+
+    Of texts and faces that is words read and face similarity rather than pixels, by the first recogniser there is.
+    """
     known = [value for one in section.results for value in one.values.values() if value.branch == PLAIN]
+    measured = {value.key: value for value in known if value.status == "ok"}
     ranking = [str(key) for key in section.results[0].spec.task.get("rank_by", ())]
     chosen = {value.key: value for key in ranking for value in known if value.metric == key}
-    for value in known:
-        if value.status == "ok" and value.group not in {one.group for one in chosen.values()}:
+    covered = {value.group for key, value in chosen.items() if key in measured}
+    for value in sorted(measured.values(), key=lambda value: lead(value) is None):
+        if value.group not in covered:
+            covered.add(value.group)
             chosen[value.key] = value
+    shown = [value for key, value in chosen.items() if key in measured or value.group not in covered]
     return [
         Tile(
             title=value.title,
@@ -118,21 +113,25 @@ def tiles(section: Section, result: RunResult) -> list[Tile]:
             arrow=ARROWS[value.better],
             direction=DIRECTIONS[value.better],
         )
-        for value in list(chosen.values())[:_N_TILES]
+        for value in shown[:_N_TILES]
     ]
 
 
-def group_tables(section: Section) -> list[GroupTable]:
-    """Region metrics of plain reconstructions by size group, on the scale of the metric's possible values."""
-    tables = []
-    for _, metrics in order_values(section.results):
-        for keys in metrics:
-            values = section.values(keys[0])
-            metric = next(value for value in values if value is not None)
-            if metric.branch != PLAIN or not any(value.groups for value in values if value is not None):
-                continue
-            tables.append(_group_table(section, metric, values))
-    return tables
+def detail_texts(details: Mapping[str, float | int | str]) -> tuple[str, ...]:
+    """Further numbers of a value, in words where they are known: ``58 independent sources``."""
+    return tuple(_detail(name, item) for name, item in details.items())
+
+
+def _detail(name: str, item: float | int | str) -> str:
+    if isinstance(item, int) and not isinstance(item, bool):
+        if name == "n_clusters":
+            return format_count(item, "independent sources")
+        if name.startswith("n_"):
+            return format_count(item, name.removeprefix("n_").replace("_", " "))
+        kind, colon, reason = name.partition(": ")
+        if colon:
+            return f"{item:,} {kind}: {reason}"
+    return f"{name.replace('_', ' ')} {format_detail(item)}"
 
 
 def _result_row(section: Section, key: str) -> ResultRow:
@@ -144,11 +143,6 @@ def _result_row(section: Section, key: str) -> ResultRow:
     span = value_range(metric, shown, is_zoomed=len(section.runs) > 1)
     counts = list(dict.fromkeys(cell.n for cell in cells if cell.n))
     versions = sorted({value.version for value in present})
-    details = (
-        tuple((name.replace("_", " "), format_detail(item)) for name, item in metric.details.items())
-        if len(present) == 1
-        else ()
-    )
     return ResultRow(
         metric=metric,
         name=metric.branch or metric.title,
@@ -158,8 +152,16 @@ def _result_row(section: Section, key: str) -> ResultRow:
         cells=cells,
         n=" / ".join(counts),
         plot=interval_plot(metric, shown, span),
-        details=details,
+        details=detail_texts(metric.details) if len(present) == 1 else (),
         note=f"versions {', '.join(map(str, versions))} differ: not comparable" if len(versions) > 1 else "",
+    )
+
+
+def _missing_row(missing: Missing) -> ResultRow:
+    metric = next(value for value in missing.values if value is not None)
+    cells = tuple(make_cell(value) for value in missing.values)
+    return ResultRow(
+        metric=metric, name="", arrow="", direction="", hover="", cells=cells, n="", plot=Markup(""), keys=missing.keys
     )
 
 
@@ -177,60 +179,3 @@ def _hover(metric: Value) -> str:
     if metric.perfect is not None:
         parts.append(f"perfect is {format_value(metric.perfect, metric.unit)}")
     return clean(" · ".join(parts))
-
-
-def _group_table(section: Section, metric: Value, values: Sequence[Value | None]) -> GroupTable:
-    names = list(dict.fromkeys(name for value in values if value is not None for name in value.groups))
-    found = {name: [value.groups.get(name) if value is not None else None for value in values] for name in names}
-    is_open = metric.low is None or metric.high is None
-    span = value_range(metric, [item for items in found.values() for item in items], is_zoomed=is_open)
-    rows = tuple(
-        GroupRow(
-            name=name,
-            extent=_extent(section, metric, name),
-            plot=interval_plot(metric, items, span),
-            cells=tuple(_group_cell(metric, *pair) for pair in zip(values, items, strict=True)),
-        )
-        for name, items in found.items()
-    )
-    return GroupTable(
-        metric=metric,
-        arrow=ARROWS[metric.better],
-        direction=DIRECTIONS[metric.better],
-        rows=rows,
-        axis=axis_plot(metric, span),
-    )
-
-
-def _group_cell(metric: Value, value: Value | None, group: GroupValue | None) -> Cell:
-    if group is None:
-        status = value.status if value is not None else "absent"
-        return Cell(text="not measured" if status in ("ok", "absent") else status, status="absent")
-    if group.value is None:
-        return Cell(text="empty", status="empty", n=format_count(group.n, metric.n_unit))
-    interval = format_interval(group.value, metric.unit, group.ci95)
-    return Cell(
-        text=format_value(group.value, metric.unit, group.ci95),
-        interval=interval,
-        n=format_count(group.n, metric.n_unit),
-    )
-
-
-def _extent(section: Section, metric: Value, name: str) -> str:
-    """What the task calls small: ``8 to 12 px high``; "" where it does not say."""
-    groups = section.results[0].spec.task.get("size_groups")
-    rule = groups.get(metric.n_unit.removesuffix("s")) if isinstance(groups, dict) else None
-    if not isinstance(rule, dict):
-        return ""
-    names = list(rule.get("names", ("small", "medium", "large")))
-    edges = rule.get("edges", ())
-    if name not in names or len(edges) != len(names) + 1:
-        return ""
-    low, high = (
-        f"{edge:g}" if isinstance(edge, (int, float)) else str(edge) for edge in edges[names.index(name) :][:2]
-    )
-    return {
-        "height_px": f"{low} to {high} px high",
-        "width_px": f"{low} to {high} px wide",
-        "ratio": f"relative size {low} to {high}",
-    }.get(str(rule.get("by")), f"{low} to {high}")
