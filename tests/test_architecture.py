@@ -139,7 +139,6 @@ def test_the_wheel_holds_every_package() -> None:
 
 def test_adapters_are_one_package_under_one_name() -> None:
     import tokbench_adapters
-
     from tokbench.registry import tokenizers
 
     assert tokenizers().items

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from tokbench.metrics.cost import Footprint
     from tokbench.metrics.state import State
     from tokbench.tasks.task import Task
 
@@ -222,7 +223,7 @@ class Timing:
 
 @runtime_checkable
 class CostMetric(Protocol):
-    """A number over the run's timings (card kind ``cost``)."""
+    """A number over the tokenizer's timings and footprint (card kind ``cost``)."""
 
     @property
     def card(self) -> MetricCard: ...
@@ -230,7 +231,9 @@ class CostMetric(Protocol):
     @property
     def features(self) -> tuple[Feature, ...]: ...
 
-    def summarise(self, timings: Sequence[Timing]) -> Summary: ...
+    def summarise(self, timings: Sequence[Timing], *, footprint: Footprint | None = None) -> Summary:
+        """``footprint``: what the tokenizer takes besides time; None when it was not measured."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

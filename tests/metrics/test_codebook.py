@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +13,13 @@ from metric_inputs import blank
 
 from tokbench.contracts import StatefulMetric, Summary
 from tokbench.encodings import BitCodes, Encoding, Latents, Payloads, Tokens, TokenStream
-from tokbench.errors import MetricError
-from tokbench.metrics import codebook
+from tokbench.errors import BadOutputError, MetricError
+from tokbench.metrics import codebook, usage
 from tokbench.metrics.codes import count_codes, pack_bits
-from tokbench.metrics.state import Field
 
-USAGE, PERPLEXITY, ENTROPY = codebook.METRICS
+USAGE, PERPLEXITY, ENTROPY, DEAD, UNITOK = codebook.METRICS
+WINDOW, VAR, PLACES = usage.METRICS
+METRICS = (*codebook.METRICS, *usage.METRICS)
 
 
 def summary(metric: StatefulMetric, *encodings: Encoding | None) -> Summary:
@@ -131,7 +134,7 @@ def test_one_name_for_two_sizes_is_an_error_when_seen_and_when_merged() -> None:
         (Payloads(files=(b"x",)), "coded file"),
     ],
 )
-@pytest.mark.parametrize("metric", codebook.METRICS, ids=lambda metric: metric.card.key)
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.card.key)
 def test_encodings_without_a_codebook_give_a_reason(metric: StatefulMetric, encoding: Encoding, words: str) -> None:
     result = summary(metric, encoding)
     assert result.value is None
@@ -164,14 +167,13 @@ def test_bit_codes_of_64_bits_and_wider() -> None:
 def test_bit_codes_and_indices_of_the_same_codes_agree() -> None:
     indices = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (4, 9)))
     values = (indices[..., None] >> torch.arange(7, -1, -1)) % 2 == 1
-    for metric in codebook.METRICS:
+    for metric in METRICS:
         as_bits = summary(metric, BitCodes(values=values))
         assert as_bits == summary(metric, Tokens.grid(indices, codebook_size=256))
 
 
-def test_too_many_codes_to_count_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codebook, "Field", lambda reduction: Field(reduction=reduction, max_keys=4))
-    result = summary(USAGE, Tokens.grid(torch.arange(5)[None], codebook_size=9))
+def test_too_many_codes_to_count_is_a_reason() -> None:
+    result = summary(replace(USAGE, max_keys=4), Tokens.grid(torch.arange(5)[None], codebook_size=9))
     assert result.value is None
     assert "more than 4 distinct codes" in result.reason
     assert result.n == 5
@@ -183,7 +185,7 @@ def test_order_and_batches_do_not_matter_to_the_bit(rows: list[list[int]], rando
     tokens = Tokens.grid(torch.tensor(rows), codebook_size=10)
     shuffled = list(range(len(rows)))
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    for metric in codebook.METRICS:
+    for metric in METRICS:
         one, many = metric.new_state(), metric.new_state()
         metric.update(one, blank(len(rows), encoding=tokens))
         for row in shuffled:
@@ -198,9 +200,10 @@ def test_order_and_batches_do_not_matter_to_the_bit(rows: list[list[int]], rando
 @given(st.lists(st.integers(0, 15), min_size=1, max_size=80))
 def test_values_stay_in_their_ranges(indices: list[int]) -> None:
     tokens = Tokens.grid(torch.tensor([indices]), codebook_size=16)
-    usage, perplexity, entropy = (summary(metric, tokens).value for metric in codebook.METRICS)
+    used, perplexity, entropy, dead, unitok = (summary(metric, tokens).value for metric in codebook.METRICS)
     distinct = len(set(indices))
-    assert usage == distinct / 16 <= 1
+    assert used == unitok == distinct / 16 <= 1
+    assert dead == 16 - distinct
     assert 0 <= entropy <= math.log2(distinct) + 1e-12
     assert 1 <= perplexity <= distinct * (1 + 1e-12)
     _, counts = np.unique(indices, return_counts=True)
@@ -212,3 +215,86 @@ def test_counting_does_not_write_to_its_input() -> None:
     indices = torch.tensor([[3, 1], [2, 2]])
     count_codes(Tokens(streams=(TokenStream(indices=indices, codebook_size=4),)))
     assert indices.tolist() == [[3, 1], [2, 2]]
+
+
+def test_dead_codes_stand_beside_what_equally_likely_codes_would_show() -> None:
+    result = summary(DEAD, Tokens.grid(torch.tensor([[0, 0, 3]]), codebook_size=4))
+    assert result.value == 2
+    assert result.details["usage_if_uniform"] == pytest.approx(1 - 0.75**3)
+    assert summary(DEAD, Tokens.grid(torch.tensor([[0]]), codebook_size=1)).details["usage_if_uniform"] == 1
+    wide = summary(DEAD, BitCodes(values=torch.zeros((1, 4, 64), dtype=torch.bool)))
+    assert wide.value == 2.0**64
+    assert wide.details["usage_if_uniform"] == pytest.approx(4 / 2**64)
+
+
+def repeated(counts: list[int], size: int, name: str = "0") -> TokenStream:
+    return stream([np.repeat(np.arange(len(counts)), counts).tolist()], size, name)
+
+
+def test_unitok_leaves_out_codes_at_or_below_one_percent_of_uniform() -> None:
+    at_limit = Tokens(streams=(repeated([1, 2, 797], 8),))
+    assert summary(UNITOK, at_limit).value == 2 / 8  # 1 of 800 is exactly 0.01 / 8
+    assert summary(USAGE, at_limit).value == 3 / 8
+
+
+def test_var_measures_every_stream_against_the_longest() -> None:
+    coarse, fine = repeated([1, 3], 4), repeated([7, 8, 385], 4)  # 8 % of 400 / 4 is 8
+    result = summary(VAR, Tokens(streams=(coarse, fine)))
+    assert result.value == pytest.approx((0 / 4 + 2 / 4) / 2)
+    assert json.loads(result.details["usage_entropy_curve"])[1][:2] == [2, 3 / 4]
+    apart = Tokens(streams=(repeated([1, 3], 4, "a"), repeated([7, 8, 385], 4, "b")))
+    assert summary(VAR, apart).value == pytest.approx((2 / 4 + 2 / 4) / 2)
+    wide = BitCodes(values=torch.eye(64, dtype=torch.bool)[None])
+    assert summary(VAR, wide).value == 64 / 2**64
+
+
+def test_the_window_is_the_mean_over_orders_of_the_images() -> None:
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.zipf(1.3, (24, 2**13)) % 5000)  # 8 of 24 images are a window
+    result = summary(WINDOW, Tokens.grid(images, codebook_size=5000))
+    assert result.details["images_in_window"] == 8
+    drawn = [len(np.unique(images[rng.permutation(24)[:8]])) / 5000 for _ in range(60)]
+    assert result.value == pytest.approx(np.mean(drawn), abs=4 * np.std(drawn) / math.sqrt(60))
+    assert result.value < summary(USAGE, Tokens.grid(images, codebook_size=5000)).value
+    half = summary(WINDOW, Tokens.grid(images[:, : 2**13 - 100], codebook_size=5000))
+    assert 8 < half.details["images_in_window"] < 9
+    few = summary(WINDOW, Tokens.grid(images[:7], codebook_size=5000))
+    assert few.value is None
+    assert "65536" in few.reason
+
+
+def test_entropy_by_position() -> None:
+    constant_then_uniform = torch.stack([torch.zeros(8, dtype=torch.int64), torch.arange(8)], dim=1)
+    result = summary(PLACES, Tokens.grid(constant_then_uniform, codebook_size=8))
+    assert result.value == 1.5
+    details = result.details
+    assert (details["least_position"], details["least_entropy_bits"]) == (1, 0)
+    assert (details["most_position"], details["most_entropy_bits"]) == (2, 3)
+    assert json.loads(details["position_entropy_curve"]) == [[1, 0], [2, 3]]
+    twice = Tokens(streams=(stream([[0], [1]], 4), stream([[2], [2]], 4)))
+    assert summary(PLACES, twice).details["positions"] == 2
+    long = summary(PLACES, Tokens.grid(torch.zeros((2, 1000), dtype=torch.int64), codebook_size=8))
+    assert len(json.loads(long.details["position_entropy_curve"])) <= 64
+    wide = summary(PLACES, BitCodes(values=torch.stack([torch.zeros(3, 64), torch.ones(3, 64)]).bool()))
+    assert wide.value == 1
+    many = replace(PLACES, max_keys=3)
+    assert "pairs of position and code" in summary(many, Tokens.grid(torch.zeros(1, 4).long(), codebook_size=2)).reason
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.card.key)
+def test_empty_encodings_have_no_value(metric: StatefulMetric) -> None:
+    result = summary(metric, Tokens.grid(torch.zeros((2, 0), dtype=torch.int64), codebook_size=4))
+    assert (result.value, result.reason) == (None, "no tokens were sent")
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.card.key)
+@pytest.mark.parametrize("index", [-1, 4])
+def test_bad_indices_are_refused_by_all(metric: StatefulMetric, index: int) -> None:
+    with pytest.raises(MetricError, match=r"outside \[0, 4\)"):
+        summary(metric, Tokens.grid(torch.full((1, 3), index), codebook_size=4))
+
+
+def test_wrong_types_never_become_tokens() -> None:
+    for indices in (torch.zeros(1, 4), torch.zeros((1, 4), dtype=torch.int32), torch.full((1, 4), math.nan)):
+        with pytest.raises(BadOutputError, match="int64"):
+            Tokens.grid(indices, codebook_size=4)

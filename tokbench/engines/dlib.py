@@ -29,7 +29,7 @@ TEMPLATE_150: tuple[Point, ...] = ((46.6, 45.9), (100.5, 45.8), (72.6, 77.0), (4
 
 CARD = EngineCard(
     key="dlib",
-    title="dlib face descriptor",
+    title="dlib",
     kind="face",
     requires=("face_recognition_models", "cv2"),
     weights=WeightsFile(

@@ -30,7 +30,7 @@ LAST_LAYER = ("linear_8.w_0", "linear_8.b_0")
 
 CARD = EngineCard(
     key="rapidocr",
-    title="RapidOCR, PP-OCRv6 small recogniser",
+    title="RapidOCR",
     kind="text",
     requires=("rapidocr", "onnxruntime", "onnx", "cv2"),
     weights=WeightsFile(

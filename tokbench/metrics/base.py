@@ -16,6 +16,8 @@ from tokbench.samples import Box, RegionKind
 if TYPE_CHECKING:
     import torch
 
+    from tokbench.metrics.cost import Footprint
+
 T = TypeVar("T")
 
 OUTSIDE = "its box has no area inside the image"
@@ -84,7 +86,7 @@ class CostFunction:
     function: Callable[[Sequence[Timing]], Summary]
     features: tuple[Feature, ...] = ()
 
-    def summarise(self, timings: Sequence[Timing]) -> Summary:
+    def summarise(self, timings: Sequence[Timing], *, footprint: Footprint | None = None) -> Summary:  # noqa: ARG002
         return self.function(timings)
 
 

@@ -25,7 +25,7 @@ def seconds_per_image(timings: Sequence[Timing], *, seconds: Callable[[Timing], 
     The interval is the distribution-free one for a median, between two order statistics, with at least 6 batches (5
     cannot give 95 %); it takes batches as independent, so slow drift of the machine is not in it.
     """
-    used, details = _used(timings)
+    used, details = used_timings(timings)
     if not used:
         return Summary(value=None, n=0, reason="nothing was timed")
     each = sorted(seconds(timing) / timing.n for timing in used)
@@ -43,7 +43,7 @@ def images_per_second(timings: Sequence[Timing]) -> Summary:
     The interval is that of the mean seconds per image, with batches as clusters (:func:`tokbench.stats.mean_interval`),
     turned over; with at least 5 batches.
     """
-    used, details = _used(timings)
+    used, details = used_timings(timings)
     if not used:
         return Summary(value=None, n=0, reason="nothing was timed")
     n = sum(timing.n for timing in used)
@@ -72,8 +72,8 @@ def median_rank(n: int) -> int:
     return rank
 
 
-def _used(timings: Sequence[Timing]) -> tuple[list[Timing], dict[str, float | int | str]]:
-    """The batches that count, and what to say about them."""
+def used_timings(timings: Sequence[Timing]) -> tuple[list[Timing], dict[str, float | int | str]]:
+    """The batches that count (warm-up left out, unless there is no other), and what to say about them."""
     timed = [timing for timing in timings if timing.n > 0]
     settled = [timing for timing in timed if not timing.is_warm_up]
     used = settled or timed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -10,8 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tokbench.cards import MetricCard
-from tokbench.contracts import Comparison
-from tokbench.metrics.base import PairFunction
+from tokbench.contracts import Comparison, Summary
+from tokbench.encodings import Latents, Payloads
+from tokbench.metrics.base import PairFunction, per_comparison
+from tokbench.metrics.codes import CountingMetric, Tally, books_of, rows_of, tally_codes
+from tokbench.metrics.entropy_coding import Order, compress, sequences_of
+from tokbench.metrics.histograms import entropy_bits, histogram_bits
+from tokbench.metrics.state import State
 from tokbench.samples import Region
 
 if TYPE_CHECKING:
@@ -103,6 +109,56 @@ def lossless_ratio(comparison: Comparison) -> list[float | None]:
     ]
 
 
+def adaptive_bits_per_pixel(comparison: Comparison, *, order: Order) -> list[float | None]:
+    """Bits per pixel of each image's tokens as a file of its own, adaptively arithmetic-coded; lower is better.
+
+    :mod:`tokbench.metrics.entropy_coding` says how. Coded files already are what they cost and count as they are; None
+    for latents and where there is no encoding.
+    """
+    encoding, streams = comparison.encoding, rows_of(comparison)
+    if isinstance(streams, str) or encoding is None or isinstance(encoding, Payloads | Latents):
+        return bits_per_pixel(comparison)
+    height, width = comparison.reference.shape[-2:]
+    files = [compress(sequences_of(streams, encoding, row), order=order) for row in range(encoding.n)]
+    return [8 * len(file) / (height * width) for file in files]
+
+
+def order0_bits_per_pixel(comparison: Comparison) -> list[float | None]:
+    """:func:`adaptive_bits_per_pixel` that learns how often each code occurs."""
+    return adaptive_bits_per_pixel(comparison, order=0)
+
+
+def order1_bits_per_pixel(comparison: Comparison) -> list[float | None]:
+    """:func:`adaptive_bits_per_pixel` that also learns which code follows which."""
+    return adaptive_bits_per_pixel(comparison, order=1)
+
+
+@per_comparison
+def _tally_codes_and_pixels(comparison: Comparison) -> Tally | str:
+    tally = tally_codes(comparison)
+    if isinstance(tally, str):
+        return tally
+    n, _, height, width = comparison.reference.shape
+    return Tally(parts=tally.parts, totals={"pixels": n * height * width})
+
+
+def _order0_summary(state: State) -> Summary:
+    """Tokens times entropy over pixels; what the histograms themselves cost is among the details."""
+    books = [book for book in books_of(state) if book.tokens]
+    pixels, tokens = state["pixels"], sum(book.tokens for book in books)
+    bits = math.fsum(book.tokens * entropy_bits(book.counts) for book in books)
+    nominal = math.fsum(book.tokens * math.log2(book.entries) for book in books)
+    model = math.fsum(histogram_bits(book.tokens, book.entries) for book in books)
+    details = {
+        "pixels": pixels,
+        "bpp_nominal": nominal / pixels,
+        "saved": 1 - bits / nominal if nominal else 0.0,
+        "model_bits": model,
+        "bpp_with_model": (bits + model) / pixels,
+    }
+    return Summary(value=bits / pixels, n=tokens, n_unit="tokens", details=details)
+
+
 METRICS = (
     PairFunction(
         card=MetricCard(
@@ -150,5 +206,48 @@ METRICS = (
         ),
         function=lossless_ratio,
         features=(LosslessSize(),),
+    ),
+    CountingMetric(
+        card=MetricCard(
+            key="bpp_order0",
+            version=1,
+            kind="code",
+            group="rate",
+            title="Bits per pixel, entropy-coded",
+            unit="bit/px",
+            better="lower",
+            low=0.0,
+            aggregate="pooled",
+            undefined="the tokenizer has no codebook, or no encodings were given",
+            notes="Tokens × entropy of the set's own code histogram (codebook_entropy) ÷ pixels: an ideal coder that "
+            "knows the histograms of this very set. Sending them is not counted; bpp_with_model counts it.",
+        ),
+        tally=_tally_codes_and_pixels,
+        summary=_order0_summary,
+    ),
+    *(
+        PairFunction(
+            card=MetricCard(
+                key=f"bpp_adaptive{order}",
+                version=1,
+                kind="pair",
+                group="rate",
+                title=f"Bits per pixel, coded image by image, {what}",
+                unit="bit/px",
+                better="lower",
+                low=0.0,
+                requires=("constriction",),
+                undefined="the encoding has no size in bits (continuous latents), or only reconstructions were given",
+                notes="True size of each image's tokens as a file that decodes without any other image: adaptive "
+                f"arithmetic coding of order {order} (range coder of constriction, counts by bit of the index), or log2"
+                "(codebook size) a token where that is smaller. Lengths and shapes are not counted. Coded files count "
+                "as they are.",
+            ),
+            function=function,
+        )
+        for order, what, function in (
+            (0, "no context", order0_bits_per_pixel),
+            (1, "previous token as context", order1_bits_per_pixel),
+        )
     ),
 )

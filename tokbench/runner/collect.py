@@ -11,6 +11,7 @@ from typing import Any
 from tokbench.branches import PLAIN, Branch
 from tokbench.cards import MetricCard
 from tokbench.contracts import CostMetric, RegionMetric, StatefulMetric, Summary, Timing
+from tokbench.metrics.cost import Footprint
 from tokbench.requirements import why_unavailable
 from tokbench.results import GroupValue, Record, Value, ValueStatus
 from tokbench.runner.measure import Measured, Measurer, feeds
@@ -55,6 +56,8 @@ class Collector:
         }
         self._cluster_index: dict[str, int] = {}
         self.timings: Sequence[Timing] = ()
+        self.footprint: Footprint | None = None
+        self._tokens = self._token_images = 0
 
     def add(self, measured: Measured) -> None:
         """Take in one batch."""
@@ -75,6 +78,10 @@ class Collector:
 
     def _add_record(self, record: Record) -> None:
         cluster = self._cluster_index.setdefault(record.cluster, len(self._cluster_index))
+        plain = record.branches.get(PLAIN)
+        if plain is not None and plain.n_tokens is not None:
+            self._tokens += plain.n_tokens
+            self._token_images += 1
         for name, branch in record.branches.items():
             for key, value in branch.values.items():
                 column = self._columns[value_key(key, name)]
@@ -112,7 +119,7 @@ class Collector:
             if not self.timings:
                 why = NO_ENCODING if not self._has_tokenizer else "no sample was reconstructed"
                 return _to_value(card, branch, Summary(value=None, n=0, reason=why), status="skipped")
-            return _to_value(card, branch, metric.summarise(self.timings))
+            return _to_value(card, branch, metric.summarise(self.timings, footprint=self._footprint()))
         if not self._has_tokenizer and (card.kind == "code" or card.group == "rate"):
             return _to_value(card, branch, Summary(value=None, n=0, reason=NO_ENCODING), status="skipped")
         if isinstance(metric, StatefulMetric):
@@ -124,6 +131,12 @@ class Collector:
             reason = card.undefined or "no sample was measured"
             return _to_value(card, branch, Summary(value=None, n=0, reason=reason))
         return _to_value(card, branch, _summary(_mean(card, column), "images"))
+
+    def _footprint(self) -> Footprint | None:
+        """The footprint with what only the run knows: how many tokens an image takes."""
+        if self.footprint is None or not self._token_images:
+            return self.footprint
+        return replace(self.footprint, tokens_per_image=self._tokens / self._token_images)
 
     def _region_value(self, card: MetricCard, branch: str, kind: str, column: _Column) -> Value:
         left_out = {f"left out: {reason}": n for reason, n in sorted(column.left_out.items())}

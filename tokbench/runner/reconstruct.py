@@ -16,6 +16,7 @@ from tokbench.contracts import Timing
 from tokbench.encodings import BitCodes, Encoding, Latents, Tokens
 from tokbench.errors import SampleError, TokbenchError, TokenizerError
 from tokbench.images import decode_image, to_float, to_uint8
+from tokbench.metrics.cost import Footprint, measure_footprint
 from tokbench.placement import check_size
 from tokbench.runner.checks import check_encoding, check_images, clamped_share
 from tokbench.runner.loading import Failure, Loaded
@@ -80,6 +81,10 @@ class Reconstructor(Protocol):
         """Encode and decode the batch again and again, for about that long; empty where there is nothing to time."""
         ...
 
+    def footprint(self, loaded: Loaded) -> Footprint | None:
+        """What the tokenizer takes besides time, measured on one image; None where there is no tokenizer."""
+        ...
+
 
 class TokenizerReconstructor:
     """Encodes and decodes with a tokenizer; a batch that fails is tried again sample by sample."""
@@ -136,6 +141,10 @@ class TokenizerReconstructor:
             logger.info("%s could not be timed: %s", self._tokenizer.card.name, err)
             return []
         return timings
+
+    def footprint(self, loaded: Loaded) -> Footprint | None:
+        """See :func:`tokbench.metrics.cost.measure_footprint`; call it after the run."""
+        return measure_footprint(self._tokenizer, self._images([loaded]), seed=self._seed)
 
     def _images(self, loaded: Sequence[Loaded]) -> torch.Tensor:
         """The batch as the tokenizer takes it: float ``(n, 3, h, w)`` in [0, 1]."""
@@ -219,6 +228,10 @@ class FolderReconstructor:
     def time(self, loaded: Sequence[Loaded], *, budget_s: float) -> list[Timing]:  # noqa: ARG002
         """Files cost nothing to make."""
         return []
+
+    def footprint(self, loaded: Loaded) -> Footprint | None:  # noqa: ARG002
+        """There is no tokenizer to look at."""
+        return None
 
     def _read(self, item: Loaded) -> np.ndarray:
         base = self._folder / item.sample.id

@@ -17,7 +17,7 @@ from typing import Any
 from tokbench.branches import Branch
 from tokbench.cache import ReferenceCache
 from tokbench.cards import TokenizerCard
-from tokbench.contracts import CostMetric, Timing
+from tokbench.contracts import CostMetric
 from tokbench.errors import TokenizerError
 from tokbench.requirements import why_unavailable
 from tokbench.results import Record, RunResult, RunSpec, RunStatus, Value
@@ -90,12 +90,16 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
     tally = _Tally(sink, progress, collector)
     status, reason, give_up = _limit_status(plan)
     try:
-        if any(isinstance(metric, CostMetric) for metric in runnable):
-            collector.timings = _time_quietly(plan)
+        first = _first_batch(plan) if any(isinstance(metric, CostMetric) for metric in runnable) else []
+        if first:
+            # Before anything else runs: beside loading and metrics, times would say little.
+            collector.timings = plan.reconstructor.time(first, budget_s=TIMING_BUDGET_S)
             for timing in collector.timings:
                 sink.timing(timing)
         with _responsive():
             _stream(plan, measurer, tally)
+        if collector.timings:
+            collector.footprint = plan.reconstructor.footprint(first[0])
     except KeyboardInterrupt:
         status, reason = "partial", f"interrupted after {tally.done} of {len(plan.manifest.samples)} samples"
     except _HopelessError as err:
@@ -200,8 +204,8 @@ def _stream(plan: RunPlan, measurer: Measurer, tally: _Tally) -> None:
             loaded.close()
 
 
-def _time_quietly(plan: RunPlan) -> list[Timing]:
-    """Times of the first batch, before anything else runs: beside loading and metrics they would say little."""
+def _first_batch(plan: RunPlan) -> list[Loaded]:
+    """The readable ones of the first samples, of the commonest size."""
     first = [
         load_sample(sample, root=plan.manifest.root, task=plan.task, card=plan.card)
         for sample in plan.manifest.samples[: plan.batch_size]
@@ -210,8 +214,7 @@ def _time_quietly(plan: RunPlan) -> list[Timing]:
     for item in first:
         if isinstance(item, Loaded):
             sizes.setdefault(item.model_pixels.shape, []).append(item)
-    most = max(sizes.values(), key=len, default=[])
-    return plan.reconstructor.time(most, budget_s=TIMING_BUDGET_S) if most else []
+    return max(sizes.values(), key=len, default=[])
 
 
 @contextmanager
