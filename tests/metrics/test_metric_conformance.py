@@ -20,7 +20,7 @@ from tokbench.encodings import Encoding, Tokens
 from tokbench.metrics.base import per_comparison
 from tokbench.samples import Region
 
-FAMILIES = ("codebook", "efficiency", "pixel", "rate", "regions", "ssim")
+FAMILIES = ("codebook", "cost", "efficiency", "language", "pixel", "rate", "regions", "ssim", "usage")
 METRICS = [metric for name in FAMILIES for metric in importlib.import_module(f"tokbench.metrics.{name}").METRICS]
 KINDS = {"pair": PairMetric, "region": RegionMetric, "set": StatefulMetric, "code": StatefulMetric, "cost": CostMetric}
 

@@ -18,11 +18,11 @@ from metric_inputs import compare
 
 from tokbench.contracts import Comparison, CostMetric, PairMetric, RegionMetric, StatefulMetric, Summary, Timing
 from tokbench.encodings import BitCodes, Tokens, TokenStream
-from tokbench.metrics import codebook, efficiency, pixel, rate, regions, ssim
+from tokbench.metrics import codebook, cost, efficiency, language, pixel, rate, regions, ssim, usage
 from tokbench.samples import Region
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "metrics.json"
-FAMILIES = (pixel, ssim, regions, codebook, rate, efficiency)
+FAMILIES = (pixel, ssim, regions, codebook, usage, language, rate, efficiency, cost)
 METRICS = {metric.card.key: metric for family in FAMILIES for metric in family.METRICS}
 SIDE_PX = 181
 TOLERANCE = {"ssim": 1e-6, "ms_ssim": 1e-6}  # float32; everything else is integers and a few float64 steps

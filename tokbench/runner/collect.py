@@ -134,8 +134,11 @@ class Collector:
 
     def _footprint(self) -> Footprint | None:
         """The footprint with what only the run knows: how many tokens an image takes."""
-        if self.footprint is None or not self._token_images:
-            return self.footprint
+        if self.footprint is None:
+            return None
+        if not self._token_images:
+            reasons = {**self.footprint.reasons, "tokens_per_image": "latents and coded files have no tokens"}
+            return replace(self.footprint, reasons=reasons)
         return replace(self.footprint, tokens_per_image=self._tokens / self._token_images)
 
     def _region_value(self, card: MetricCard, branch: str, kind: str, column: _Column) -> Value:
