@@ -233,3 +233,12 @@ def test_write_report_writes_the_whole_file(runs: dict[str, Path], tmp_path: Pat
 def test_importing_the_report_does_not_import_torch() -> None:
     code = f"import sys, {html.__name__}, tokbench.report.table; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_details_do_not_flood_the_table() -> None:
+    from tokbench.report.view import detail_texts
+
+    many = {"tokens": 5, **{f"usage[{book}]": 0.5 for book in range(70)}, "usage_curve": "[[1, 2]]"}
+    assert detail_texts(many) == ("tokens 5", "71 more in result.json")
+    assert detail_texts({"n_clusters": 58}) == ("58 independent sources",)
+    assert len(detail_texts({f"a{number}": number for number in range(20)})) == 7

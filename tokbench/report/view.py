@@ -22,6 +22,7 @@ from tokbench.report.recognisers import lead
 from tokbench.report.runs import PLAIN, Section
 from tokbench.results import RunResult, Value
 
+_N_DETAILS = 6
 _N_TILES = 6
 
 
@@ -118,8 +119,15 @@ def tiles(section: Section, result: RunResult) -> list[Tile]:
 
 
 def detail_texts(details: Mapping[str, float | int | str]) -> tuple[str, ...]:
-    """Further numbers of a value, in words where they are known: ``58 independent sources``."""
-    return tuple(_detail(name, item) for name, item in details.items())
+    """Further numbers of a value, in words where they are known: ``58 independent sources``.
+
+    Numbers of one codebook (``usage[3]``) and curves (JSON under a name that ends in ``_curve``) stay in result.json;
+    so does what is beyond the first few.
+    """
+    plain = [name for name in details if not name.endswith(("]", "_curve"))]
+    texts = [_detail(name, details[name]) for name in plain[:_N_DETAILS]]
+    hidden = len(details) - len(texts)
+    return (*texts, f"{hidden} more in result.json") if hidden else tuple(texts)
 
 
 def _detail(name: str, item: float | int | str) -> str:
