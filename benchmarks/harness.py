@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 SIDE = 256
+METRICS = "pixel,codebook_usage,codebook_perplexity,codebook_entropy,bpp,tokens"
 
 
 def make_images(folder: Path, n: int) -> None:
@@ -140,7 +141,7 @@ def main() -> None:
     """Parse options and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokenizer", default="lbg")
-    parser.add_argument("--metrics", default="pixel,codebook,bpp,tokens,efficiency")
+    parser.add_argument("--metrics", default=METRICS)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--quick", action="store_true", help="a tenth of the images")
     parser.add_argument("--child", help=argparse.SUPPRESS)
