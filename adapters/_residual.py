@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.errors import BadOutputError
 from tokbench_adapters._inputs import check_images
@@ -12,9 +13,40 @@ from tokbench_adapters._inputs import check_images
 if TYPE_CHECKING:
     import torch
 
-    from tokbench.cards import TokenizerCard
-
 BLOCK_PX = 8
+LEVELS = 8
+CODEBOOK_SIZE = 1024
+CODEBOOKS = ("lbg.safetensors", "4cb67580178881a86907dc5f97cdd682352615fca7850ebc97ab0075dc2077af")
+
+
+def residual_cards(
+    family: str, *, title: str, note: str, more_weights: tuple[tuple[str, str], ...] = ()
+) -> tuple[TokenizerCard, ...]:
+    """One card a depth, the full one first."""
+    return tuple(
+        TokenizerCard(
+            name=f"{family}/d{depth}",
+            title=f"{title}, {depth} level{'s' if depth > 1 else ''}",
+            latent="discrete",
+            codebook_sizes=(CODEBOOK_SIZE,) * depth,
+            size_multiple=BLOCK_PX,
+            downsampling=BLOCK_PX,
+            prefix_axis="streams",
+            max_length=depth,
+            weights=(CODEBOOKS, *more_weights),
+            licence="MIT",
+            weights_licence="MIT",
+            paper="10.1109/TCOM.1980.1094577",
+            notes=(
+                note,
+                "Trained on 87 photographs out of Debian packages, a good third of the patches with writing drawn on "
+                "in matplotlib's fonts; none of the photographs is in the data set quick, whose words are drawn in "
+                "fonts of the same package.",
+                "Computed in float32 whatever the type of the images.",
+            ),
+        )
+        for depth in (LEVELS, *range(1, LEVELS))
+    )
 
 
 class ResidualQuantiser:

@@ -5,44 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens
-from tokbench_adapters._residual import BLOCK_PX, ResidualQuantiser
+from tokbench_adapters._residual import BLOCK_PX, ResidualQuantiser, residual_cards
 from tokbench_adapters._weights_file import load_weights
 
 if TYPE_CHECKING:
     import torch
 
+    from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
-LEVELS = 8
-CODEBOOK_SIZE = 1024
 COORDINATES = 96
-WEIGHTS = (("lbg.safetensors", "4cb67580178881a86907dc5f97cdd682352615fca7850ebc97ab0075dc2077af"),)
 
-CARDS = tuple(
-    TokenizerCard(
-        name=f"lbg/d{depth}",
-        title=f"Residual LBG quantiser of 8×8 blocks, {depth} level{'s' if depth > 1 else ''}",
-        latent="discrete",
-        codebook_sizes=(CODEBOOK_SIZE,) * depth,
-        size_multiple=BLOCK_PX,
-        downsampling=BLOCK_PX,
-        prefix_axis="streams",
-        max_length=depth,
-        weights=WEIGHTS,
-        licence="MIT",
-        weights_licence="MIT",
-        paper="10.1109/TCOM.1980.1094577",
-        notes=(
-            "Blocks are projected on their 96 leading principal directions in weighted opponent colours; each level "
-            "codes what the levels before it left over, with a codebook of its own; the search is greedy.",
-            "Trained on 87 photographs out of Debian packages, a good third of the patches with writing drawn on; none "
-            "is in the data set quick.",
-            "Computed in float32 whatever the type of the images.",
-        ),
-    )
-    for depth in (LEVELS, *range(1, LEVELS))
+CARDS = residual_cards(
+    "lbg",
+    title="Residual LBG quantiser of 8×8 blocks",
+    note="Blocks are projected on their 96 leading principal directions in weighted opponent colours; each level codes "
+    "what the levels before it left over, with a codebook of its own; the search is greedy.",
 )
 
 

@@ -5,48 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens
-from tokbench_adapters._conv_decoder import BLOCK_PX, synthesise
-from tokbench_adapters._residual import ResidualQuantiser
+from tokbench_adapters._conv_decoder import synthesise
+from tokbench_adapters._residual import ResidualQuantiser, residual_cards
 from tokbench_adapters._weights_file import load_weights
 
 if TYPE_CHECKING:
     import torch
 
+    from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
-LEVELS = 8
-CODEBOOK_SIZE = 1024
 COORDINATES = 64
-WEIGHTS = (
-    ("lbg.safetensors", "4cb67580178881a86907dc5f97cdd682352615fca7850ebc97ab0075dc2077af"),
-    ("rvq.safetensors", "0db155f1311fdcc61e29c9670f60afd143a091814df40696e03510a3bf1c42b9"),
-)
 
-CARDS = tuple(
-    TokenizerCard(
-        name=f"rvq/d{depth}",
-        title=f"Residual quantiser with a convolutional decoder, {depth} level{'s' if depth > 1 else ''}",
-        latent="discrete",
-        codebook_sizes=(CODEBOOK_SIZE,) * depth,
-        size_multiple=BLOCK_PX,
-        downsampling=BLOCK_PX,
-        prefix_axis="streams",
-        max_length=depth,
-        weights=WEIGHTS,
-        licence="MIT",
-        weights_licence="MIT",
-        paper="10.1109/TCOM.1980.1094577",
-        notes=(
-            "Codes are those of lbg in their 64 leading coordinates, at the same rate; the decoder sees neighbouring "
-            "blocks, which takes most of the seams between them away.",
-            "Trained on 87 photographs out of Debian packages, a good third of the patches with writing drawn on; none "
-            "is in the data set quick.",
-            "Computed in float32 whatever the type of the images.",
-        ),
-    )
-    for depth in (LEVELS, *range(1, LEVELS))
+CARDS = residual_cards(
+    "rvq",
+    title="Residual quantiser with a convolutional decoder",
+    note="Codes are those of lbg in their 64 leading coordinates, at the same rate; the decoder sees neighbouring "
+    "blocks, which takes most of the seams between them away.",
+    more_weights=(("rvq.safetensors", "0db155f1311fdcc61e29c9670f60afd143a091814df40696e03510a3bf1c42b9"),),
 )
 
 

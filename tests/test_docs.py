@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tokbench.registry import metric_cards, tokenizers
+from tokbench.registry import metrics, tokenizers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
@@ -15,7 +15,7 @@ DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
 
 def test_every_metric_is_in_the_metrics_page() -> None:
     page = (REPOSITORY / "docs" / "metrics.md").read_text()
-    missing = [card.key for card in metric_cards() if f"`{card.key.partition('.')[0]}" not in page]
+    missing = [key for key in metrics().items if f"`{key.partition('.')[0]}" not in page]
     assert not missing
 
 

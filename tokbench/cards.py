@@ -83,10 +83,6 @@ class TokenizerCard:
     def variant(self) -> str:
         return self.name.partition("/")[2]
 
-    @property
-    def is_variable_length(self) -> bool:
-        return self.prefix_axis is not None
-
 
 @dataclass(frozen=True, kw_only=True)
 class MetricCard:

@@ -15,10 +15,8 @@
     │   ├── UnsupportedInputError     it cannot take images of this size
     │   └── BadOutputError            what it returned breaks the contract
     ├── MetricError                   a metric cannot be computed from these inputs
-    │   └── NotEnoughSamplesError     it needs more samples than it was given
     └── ResultsError                  a result file cannot be written, read or used
-        ├── SchemaTooNewError         it was written by a newer tokbench
-        └── IncompatibleRunsError     the runs did not measure the same thing
+        └── SchemaTooNewError         it was written by a newer tokbench
 
 A message says what was got, what was expected, and what to do next.
 """
@@ -80,17 +78,9 @@ class MetricError(TokbenchError):
     """A metric cannot be computed from these inputs."""
 
 
-class NotEnoughSamplesError(MetricError):
-    """A metric needs more samples than it was given."""
-
-
 class ResultsError(TokbenchError):
     """A result file cannot be written, read or used."""
 
 
 class SchemaTooNewError(ResultsError):
     """A result file was written by a newer tokbench than this one."""
-
-
-class IncompatibleRunsError(ResultsError):
-    """Runs that did not measure the same thing were asked to be compared."""

@@ -47,9 +47,6 @@ class Placement:
     offset: tuple[int, int]
     filter: str
 
-    def compared_size(self, compare_on: Grid) -> tuple[int, int]:
-        return self.source_size if compare_on == "source" else self.resized_size
-
     def regions(self, regions: Sequence[Region], *, compare_on: Grid) -> tuple[Region, ...]:
         """The regions (in source pixels) in pixels of the compared grid; parts outside it are kept as they are."""
         if compare_on == "source":

@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
-from tokbench.cards import METRIC_GROUPS, MetricCard, TokenizerCard
+from tokbench.cards import METRIC_GROUPS, TokenizerCard
 from tokbench.errors import DuplicateNameError, UnknownNameError, UsageError
 
 TOKENIZER_PACKAGE = "tokbench_adapters"
@@ -117,11 +117,6 @@ def select_metrics(request: str | Iterable[str]) -> list[Any]:
                 "`tokbench list metrics` shows all of them"
             )
     return list(chosen.values())
-
-
-def metric_cards() -> list[MetricCard]:
-    """The cards of every known metric, in group order."""
-    return [metric.card for metric in metrics().items.values()]
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from tokbench.cards import TokenizerCard
 from tokbench.contracts import CostMetric
 from tokbench.errors import TokenizerError
 from tokbench.requirements import why_unavailable
-from tokbench.results import Record, RunResult, RunSpec, RunStatus, Value
+from tokbench.results import Record, RunResult, RunSpec, RunStatus
 from tokbench.runner.collect import Collector
 from tokbench.runner.loading import Failure, Loaded, batches, load_all, load_sample
 from tokbench.runner.measure import Measured, Measurer
@@ -277,8 +277,3 @@ def _limit_status(plan: RunPlan) -> tuple[RunStatus, str, Exception | None]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def failed_values(values: Mapping[str, Value]) -> list[Value]:
-    """The values whose metric raised an error."""
-    return [value for value in values.values() if value.status == "failed"]
