@@ -24,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tokbench.cli.console import share_the_cores
+
 SIDE = 256
 METRICS = "pixel,codebook_usage,codebook_perplexity,codebook_entropy,bpp,tokens"
 
@@ -146,6 +148,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the images")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    share_the_cores()  # as `tokbench run` does
     if options.child:
         child(*json.loads(options.child))
         return

@@ -56,7 +56,9 @@ def run(
     """
     import sys
 
-    from tokbench.cli.console import make_progress, sigterm_as_interrupt
+    from tokbench.cli.console import make_progress, share_the_cores, sigterm_as_interrupt
+
+    share_the_cores()
     from tokbench.cli.outcome import finish
     from tokbench.evaluation import evaluate
 
