@@ -98,6 +98,11 @@ def read_result(folder: Path) -> RunResult:
 # ---- records -----------------------------------------------------------------------------------------------------
 
 
+def json_line(row: Mapping[str, Any]) -> bytes:
+    """One row of a JSON-lines file; the same row gives the same bytes."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
 class LineWriter:
     """Appends JSON lines to a new file and keeps their count and digest; every line is whole on disk or absent."""
 
@@ -112,7 +117,7 @@ class LineWriter:
             raise disk_error(path, err) from err
 
     def write(self, row: Mapping[str, Any]) -> None:
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        line = json_line(row)
         start = self._file.tell()
         try:
             written = self._file.write(line)

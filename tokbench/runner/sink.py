@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ import numpy as np
 
 from tokbench.contracts import Timing
 from tokbench.results import Record, RunResult
-from tokbench.runfolder import PICTURES, RECORDS, REPORT, RESULT, TIMINGS, LineWriter, write_result
+from tokbench.runfolder import PICTURES, RECORDS, REPORT, RESULT, TIMINGS, LineWriter, json_line, write_result
 from tokbench.runner.pictures import PictureKeeper
 from tokbench.schema import record_to_json
 
@@ -87,10 +86,7 @@ class DigestSink:
     def begin(self, result: RunResult) -> None: ...
 
     def record(self, record: Record) -> None:
-        row = record_to_json(record)
-        self._digest.update(
-            json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-        )
+        self._digest.update(json_line(record_to_json(record)))
         self._n += 1
 
     def pictures(self, record: Record, reference: np.ndarray, reconstructions: Mapping[str, np.ndarray]) -> None: ...
