@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -96,8 +94,7 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
             collector.timings = plan.reconstructor.time(first, budget_s=TIMING_BUDGET_S)
             for timing in collector.timings:
                 sink.timing(timing)
-        with _responsive():
-            _stream(plan, measurer, tally)
+        _stream(plan, measurer, tally)
         if collector.timings:
             collector.footprint = plan.reconstructor.footprint(first[0])
     except KeyboardInterrupt:
@@ -215,21 +212,6 @@ def _first_batch(plan: RunPlan) -> list[Loaded]:
         if isinstance(item, Loaded):
             sizes.setdefault(item.model_pixels.shape, []).append(item)
     return max(sizes.values(), key=len, default=[])
-
-
-@contextmanager
-def _responsive() -> Iterator[None]:
-    """Let threads take turns more often than Python's default of 5 ms.
-
-    A tokenizer makes many short calls that each give up the interpreter and must get it back from a metric's thread;
-    at 5 ms a turn, small tokenizers ran ten times slower than alone.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, 2e-4))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def _one_thread() -> None:
