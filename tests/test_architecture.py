@@ -19,9 +19,10 @@ PACKAGE = REPOSITORY / "tokbench"
 LAYERS = [
     ["errors"],
     ["cards", "samples", "encodings"],
-    ["contracts", "results", "seeds", "stats", "tasks.task"],
+    ["contracts", "once", "results", "seeds", "stats", "tasks.task"],
     ["requirements", "environment", "registry", "schema", "images"],
-    ["runfolder", "tasks.catalogue"],
+    ["runfolder", "tasks.catalogue", "weights"],
+    ["networks"],
     ["placement", "data", "cache", "branches", "engines", "tokenizers", "report"],
     ["metrics"],
     ["runner"],

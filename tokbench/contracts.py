@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from tokbench.branches import Branch
     from tokbench.metrics.cost import Footprint
     from tokbench.metrics.state import State
     from tokbench.tasks.task import Task
@@ -135,6 +136,15 @@ class TaskBound(Protocol):
 
 
 @runtime_checkable
+class DeviceBound(Protocol):
+    """A metric that runs a network, which belongs on the run's device."""
+
+    def on_device(self, device: str) -> Metric:
+        """The metric computing there; the same key."""
+        ...
+
+
+@runtime_checkable
 class PairMetric(Protocol):
     """A number per image (card kind ``pair``)."""
 
@@ -207,6 +217,46 @@ class StatefulMetric(Protocol):
     def compute(self, state: State) -> Summary: ...
 
 
+@runtime_checkable
+class SharesState(Protocol):
+    """A stateful metric that reads the same state as others.
+
+    Equal names mean equal fields and equal updates, so a run keeps and feeds one state for all of them.
+    """
+
+    @property
+    def state_name(self) -> str: ...
+
+
+@runtime_checkable
+class BranchedMetric(Protocol):
+    """A number over further reconstructions the metric itself asks for: perturbed encodings, say (card kind ``set``).
+
+    ``inner`` is measured on each of its branches (and on the plain reconstruction, which is the natural baseline).
+    """
+
+    @property
+    def card(self) -> MetricCard: ...
+
+    @property
+    def features(self) -> tuple[Feature, ...]: ...
+
+    @property
+    def inner(self) -> Metric: ...
+
+    def branches(self, tokenizer: Tokenizer) -> tuple[Branch, ...]:
+        """What to reconstruct besides; each must name ``inner``'s key among the metrics it feeds.
+
+        Raises:
+            NotApplicableError: this tokenizer has nothing to branch on; the metric is skipped with that reason.
+        """
+        ...
+
+    def combine(self, summaries: Mapping[str, Summary]) -> Summary:
+        """``inner``'s summaries by branch name (``""`` is the plain reconstruction) → the metric's own."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """Wall-clock seconds of encoding and decoding one batch, device synchronised before and after each part.
@@ -240,7 +290,14 @@ class CostMetric(Protocol):
 class Summary:
     """What a metric's numbers come down to.
 
-    ``value`` None needs a ``reason``. ``details`` are further numbers that belong to it.
+    Attributes:
+        value: None needs a ``reason``.
+        details: further numbers that belong to it. Text under a key that ends in ``_curve`` is a plot: JSON of at most
+            64 points.
+        influences: for a number over the set that is no mean, float64 ``(n,)``, one an image in the order of updates
+            and adding up to zero: to first order, the value over a resampled set is ``value`` plus the mean of the
+            resampled images' influences. The interval and every paired comparison come from them (the infinitesimal
+            jackknife: Efron, "Nonparametric Estimates of Standard Error", 1981).
     """
 
     value: float | None
@@ -249,3 +306,4 @@ class Summary:
     ci95: tuple[float, float] | None = None
     reason: str = ""
     details: Mapping[str, Any] | None = None
+    influences: np.ndarray | None = None

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,12 @@ def package_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+@lru_cache(maxsize=64)
+def version_of(*distributions: str) -> str:
+    """Version of the first of these distributions that is installed, "" if none is."""
+    return next((found for name in distributions if (found := package_version(name))), "")
 
 
 def device_name(device: str) -> str:

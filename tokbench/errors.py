@@ -15,6 +15,7 @@
     │   ├── UnsupportedInputError     it cannot take images of this size
     │   └── BadOutputError            what it returned breaks the contract
     ├── MetricError                   a metric cannot be computed from these inputs
+    │   └── NotApplicableError        it says nothing about this kind of tokenizer
     └── ResultsError                  a result file cannot be written, read or used
         └── SchemaTooNewError         it was written by a newer tokbench
 
@@ -76,6 +77,10 @@ class BadOutputError(TokenizerError):
 
 class MetricError(TokbenchError):
     """A metric cannot be computed from these inputs."""
+
+
+class NotApplicableError(MetricError):
+    """The metric says nothing about this kind of tokenizer; it is skipped with the reason."""
 
 
 class ResultsError(TokbenchError):

@@ -13,11 +13,12 @@ from PIL import Image
 from tokbench.engines import arcface, dlib
 from tokbench.engines.align import ARCFACE_112, chip, similarity, smooth_chip
 from tokbench.engines.arcface import ArcFaceOnnx
-from tokbench.engines.base import FaceEngine, WeightsFile, find_weights
+from tokbench.engines.base import FaceEngine
 from tokbench.engines.dlib_network import DescriptorNetwork
 from tokbench.errors import MetricError, WeightsError
 from tokbench.metrics.face import cosine, same_person
 from tokbench.samples import Region
+from tokbench.weights.files import WeightsFile, find_weights
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 REAL = SHARED / "data" / "real_mini"
@@ -29,7 +30,9 @@ def small_arcface() -> ArcFaceOnnx:
     if not (SMALL / "fr_feature.onnx").is_file():
         pytest.skip("needs ../shared/weights/faceplugin_feature/fr_feature.onnx")
     pytest.importorskip("onnxruntime")
-    weights = WeightsFile(name="fr_feature.onnx", sha256="87aacdfe", folders=(str(SMALL),), command="")
+    weights = WeightsFile(
+        owner="small", name="fr_feature.onnx", format="onnx", sha256="87aacdfe", folders=(str(SMALL),)
+    )
     return ArcFaceOnnx(dataclasses.replace(arcface.CARD, key="fr_feature", weights=weights), channels="BGR")
 
 
@@ -102,7 +105,7 @@ def test_points_that_cannot_be_aligned(make) -> None:
 @needs_dlib_weights
 def test_the_network_is_dlib_s() -> None:
     library = pytest.importorskip("dlib", reason="needs dlib: pip install dlib-bin")
-    path = find_weights(dlib.CARD)
+    path = find_weights(dlib.CARD.weights)
     assert path is not None
     official, ours = library.face_recognition_model_v1(str(path)), DescriptorNetwork(path)
     for image, face in portraits().values():

@@ -8,20 +8,12 @@ from typing import Any, Literal
 import numpy as np
 
 from tokbench.engines.align import ARCFACE_112, chip, similarity
-from tokbench.engines.base import (
-    EngineCard,
-    Once,
-    WeightsFile,
-    missing_weights,
-    onnx_session,
-    opencv_version,
-    require_pixels,
-    require_weights,
-    spread,
-    version_of,
-    weights_sha256,
-)
+from tokbench.engines.base import EngineCard, onnx_session, opencv_version, require_pixels, spread
+from tokbench.environment import version_of
+from tokbench.once import Once
 from tokbench.samples import Region
+from tokbench.weights.catalogue import known
+from tokbench.weights.files import missing_weights, require_weights, weights_sha256
 
 SIDE_PX = 112
 
@@ -30,12 +22,7 @@ CARD = EngineCard(
     title="InsightFace antelopev2 (ResNet-100, Glint360K)",
     kind="face",
     requires=("onnxruntime", "cv2"),
-    weights=WeightsFile(
-        name="glintr100.onnx",
-        sha256="4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
-        folders=("~/.insightface/models/antelopev2/antelopev2", "~/.insightface/models/antelopev2"),
-        command="insightface-cli model.download antelopev2",
-    ),
+    weights=known("antelopev2"),
     threshold=0.28,
     licence="MIT",
     weights_licence="non-commercial research only",
@@ -58,15 +45,15 @@ class ArcFaceOnnx:
     def __init__(self, card: EngineCard, *, channels: Literal["RGB", "BGR"] = "RGB") -> None:
         self.card = card
         self._channels = channels
-        self._session: Once[Any] = Once(lambda: onnx_session(require_weights(card)))
+        self._session: Once[Any] = Once(lambda: onnx_session(require_weights(card.weights)))
 
     def unavailable(self) -> str:
-        return missing_weights(self.card)
+        return missing_weights(self.card.weights)
 
     def identity(self) -> Mapping[str, str | int | float]:
         return {
             "version": 1,
-            "weights": weights_sha256(self.card),
+            "weights": weights_sha256(self.card.weights),
             "channels": self._channels,
             "onnxruntime": version_of("onnxruntime", "onnxruntime-gpu"),
             "opencv": opencv_version(),

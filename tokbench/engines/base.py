@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from tokbench.errors import MetricError, UsageError, WeightsError
+from tokbench.environment import version_of
+from tokbench.errors import MetricError, UsageError
+from tokbench.once import Once
 from tokbench.samples import Region
+from tokbench.weights.files import WeightsFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,24 +23,6 @@ Item = TypeVar("Item")
 
 PRINTABLE_ASCII = "".join(chr(code) for code in range(33, 127))
 """The 94 printable ASCII characters without the space."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsFile:
-    """A file of weights, and where it may be.
-
-    Attributes:
-        name: the file's name.
-        sha256: of its bytes, or the first digits of it; "" where its publisher states none.
-        folders: where it is looked for, after ``$TOKBENCH_WEIGHTS/<engine key>``: a path (``~`` and ``$VARIABLE``
-            are filled in) or ``package:MODULE/path/in/it`` (the module is not imported).
-        command: what to type to get it.
-    """
-
-    name: str
-    sha256: str
-    folders: tuple[str, ...]
-    command: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,21 +104,6 @@ class FaceEngine(Protocol):
         ...
 
 
-class Once(Generic[T]):
-    """A value built by the first thread that asks for it and shared by all."""
-
-    def __init__(self, build: Callable[[], T]) -> None:
-        self._build = build
-        self._lock = threading.Lock()
-        self._value: T | None = None
-
-    def __call__(self) -> T:
-        with self._lock:
-            if self._value is None:
-                self._value = self._build()
-            return self._value
-
-
 def spread(work: Callable[[Item], T], items: Sequence[Item]) -> list[T]:
     """``work`` on each item, in order, over one thread a core that all engines share.
 
@@ -161,70 +126,6 @@ def _one_thread() -> None:
 
 
 _POOL = Once(_new_pool)
-
-
-def find_weights(card: EngineCard) -> Path | None:
-    """The engine's file of weights, where it is, or None."""
-    places = [Path(os.environ["TOKBENCH_WEIGHTS"]) / card.key] if os.environ.get("TOKBENCH_WEIGHTS") else []
-    for folder in card.weights.folders:
-        module, _, rest = folder.removeprefix("package:").partition("/")
-        if not folder.startswith("package:"):
-            places.append(Path(os.path.expandvars(folder)))
-        elif (spec := find_spec(module)) is not None and spec.submodule_search_locations:
-            places.append(Path(next(iter(spec.submodule_search_locations))) / rest)
-    paths = (place.expanduser() / card.weights.name for place in places)
-    return next((path for path in paths if path.is_file()), None)
-
-
-def missing_weights(card: EngineCard) -> str:
-    """Why the engine's weights cannot be used, with what to do about it; "" if they can."""
-    path, weights = find_weights(card), card.weights
-    if path is None:
-        return f"needs {weights.name} in $TOKBENCH_WEIGHTS/{card.key} or {weights.folders[-1]}: {weights.command}"
-    if not (digest := sha256_of(path)).startswith(weights.sha256):
-        return f"{weights.name} has sha256 {digest}, expected {weights.sha256}…: delete it, then {weights.command}"
-    return ""
-
-
-def require_weights(card: EngineCard) -> Path:
-    """The checked file of weights.
-
-    Raises:
-        WeightsError: missing, or not the pinned file.
-    """
-    path = find_weights(card)
-    if path is None or missing_weights(card):
-        raise WeightsError(f"{card.key} {missing_weights(card)}")
-    return path
-
-
-def weights_sha256(card: EngineCard) -> str:
-    """Digest of the file in use, "" if there is none."""
-    path = find_weights(card)
-    return "" if path is None else sha256_of(path)
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file, hex; read once for each state of the file."""
-    stat = path.stat()
-    return _sha256(str(path), stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: str, size: int, changed_ns: int) -> str:  # noqa: ARG001  # size and time are the cache's key
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@lru_cache(maxsize=64)
-def version_of(*distributions: str) -> str:
-    """Version of the first of these distributions that is installed, "" if none is."""
-    for name in distributions:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return ""
 
 
 def opencv_version() -> str:

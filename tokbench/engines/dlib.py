@@ -9,20 +9,13 @@ from importlib import resources
 import numpy as np
 
 from tokbench.engines.align import similarity, smooth_chip
-from tokbench.engines.base import (
-    EngineCard,
-    Once,
-    WeightsFile,
-    missing_weights,
-    opencv_version,
-    require_pixels,
-    require_weights,
-    spread,
-    version_of,
-    weights_sha256,
-)
+from tokbench.engines.base import EngineCard, opencv_version, require_pixels, spread
 from tokbench.engines.dlib_network import SIDE_PX, DescriptorNetwork
+from tokbench.environment import version_of
+from tokbench.once import Once
 from tokbench.samples import Point, Region
+from tokbench.weights.catalogue import known
+from tokbench.weights.files import missing_weights, require_weights, weights_sha256
 
 TEMPLATE_150: tuple[Point, ...] = ((46.6, 45.9), (100.5, 45.8), (72.6, 77.0), (49.8, 101.9), (100.7, 101.9))
 """Where the five points lie in dlib's own 150 px chips: the median of 124 faces that its 5-point predictor aligned."""
@@ -32,12 +25,7 @@ CARD = EngineCard(
     title="dlib",
     kind="face",
     requires=("face_recognition_models", "cv2"),
-    weights=WeightsFile(
-        name="dlib_face_recognition_resnet_model_v1.dat",
-        sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-        folders=("package:face_recognition_models/models",),
-        command="pip install face_recognition_models",
-    ),
+    weights=known("dlib"),
     threshold=0.6,
     threshold_on="distance",
     licence="BSL-1.0",
@@ -61,16 +49,16 @@ class DlibDescriptor:
     card = CARD
 
     def __init__(self) -> None:
-        self._network = Once(lambda: DescriptorNetwork(require_weights(CARD)))
+        self._network = Once(lambda: DescriptorNetwork(require_weights(CARD.weights)))
         self._mean = Once(_mean_descriptor)
 
     def unavailable(self) -> str:
-        return missing_weights(self.card)
+        return missing_weights(self.card.weights)
 
     def identity(self) -> Mapping[str, str | int | float]:
         return {
             "version": 1,
-            "weights": weights_sha256(self.card),
+            "weights": weights_sha256(self.card.weights),
             "torch": version_of("torch"),
             "opencv": opencv_version(),
         }

@@ -8,18 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tokbench.engines.base import (
-    PRINTABLE_ASCII,
-    EngineCard,
-    Once,
-    WeightsFile,
-    missing_weights,
-    opencv_version,
-    require_pixels,
-    require_weights,
-    version_of,
-    weights_sha256,
-)
+from tokbench.engines.base import PRINTABLE_ASCII, EngineCard, opencv_version, require_pixels
+from tokbench.environment import version_of
+from tokbench.once import Once
+from tokbench.weights.catalogue import known
+from tokbench.weights.files import missing_weights, require_weights, weights_sha256
 
 CARD = EngineCard(
     key="easyocr",
@@ -27,12 +20,7 @@ CARD = EngineCard(
     kind="text",
     requires=("easyocr", "torchvision"),
     extra="easyocr",
-    weights=WeightsFile(
-        name="english_g2.pth",
-        sha256="",
-        folders=("$EASYOCR_MODULE_PATH/model", "~/.EasyOCR/model"),
-        command="""python -c "import easyocr; easyocr.Reader(['en'], detector=False)\"""",
-    ),
+    weights=known("easyocr"),
     alphabet=PRINTABLE_ASCII + "€",
     licence="Apache-2.0",
     weights_licence="Apache-2.0",
@@ -54,12 +42,12 @@ class EasyOcr:
         self._lock = threading.Lock()  # easyocr says nothing about threads
 
     def unavailable(self) -> str:
-        return missing_weights(self.card)
+        return missing_weights(self.card.weights)
 
     def identity(self) -> Mapping[str, str | int | float]:
         return {
             "version": 1,
-            "weights": weights_sha256(self.card),
+            "weights": weights_sha256(self.card.weights),
             "easyocr": version_of("easyocr"),
             "torch": version_of("torch"),
             "opencv": opencv_version(),
@@ -87,7 +75,7 @@ class EasyOcr:
     def _load(self) -> Any:
         import easyocr
 
-        folder = str(require_weights(self.card).parent)
+        folder = str(require_weights(self.card.weights).parent)
         return easyocr.Reader(
             ["en"],
             gpu=False,

@@ -7,18 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tokbench.engines.base import (
-    PRINTABLE_ASCII,
-    EngineCard,
-    Once,
-    WeightsFile,
-    missing_weights,
-    require_pixels,
-    require_weights,
-    spread,
-    version_of,
-    weights_sha256,
-)
+from tokbench.engines.base import PRINTABLE_ASCII, EngineCard, require_pixels, spread
+from tokbench.environment import version_of
+from tokbench.once import Once
+from tokbench.weights.catalogue import known
+from tokbench.weights.files import missing_weights, require_weights, weights_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -39,12 +32,7 @@ CARD = EngineCard(
     kind="text",
     requires=("doctr", "torchvision"),
     extra="parseq",
-    weights=WeightsFile(
-        name="parseq-56125471.pt",
-        sha256="56125471",
-        folders=("$DOCTR_CACHE_DIR/models", "~/.cache/doctr/models"),
-        command='python -c "from doctr.models import parseq; parseq(pretrained=True)"',
-    ),
+    weights=known("parseq"),
     alphabet=PRINTABLE_ASCII + "°£€¥¢฿àâéèêëîïôùûüçÀÂÉÈÊËÎÏÔÙÛÜÇ",
     licence="Apache-2.0",
     weights_licence="Apache-2.0",
@@ -77,12 +65,12 @@ class Parseq:
         self._network: Once[Any] = Once(self._load)
 
     def unavailable(self) -> str:
-        return missing_weights(self.card) if self._given is None else ""
+        return missing_weights(self.card.weights) if self._given is None else ""
 
     def identity(self) -> Mapping[str, str | int | float]:
         return {
             "version": 1,
-            "weights": weights_sha256(self.card),
+            "weights": weights_sha256(self.card.weights),
             "doctr": version_of("python-doctr"),
             "torch": version_of("torch"),
             "device": self.device,
@@ -130,7 +118,7 @@ class Parseq:
             from doctr.models import parseq
 
             network = parseq(pretrained=False)
-            state = torch.load(require_weights(self.card), map_location="cpu", weights_only=True)
+            state = torch.load(require_weights(self.card.weights), map_location="cpu", weights_only=True)
             network.load_state_dict({name: value for name, value in state.items() if name not in UNUSED_WEIGHTS})
         return network.eval().to(self.device)
 

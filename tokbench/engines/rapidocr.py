@@ -8,20 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tokbench.engines.base import (
-    PRINTABLE_ASCII,
-    EngineCard,
-    Once,
-    WeightsFile,
-    missing_weights,
-    onnx_session,
-    opencv_version,
-    require_pixels,
-    require_weights,
-    spread,
-    version_of,
-    weights_sha256,
-)
+from tokbench.engines.base import PRINTABLE_ASCII, EngineCard, onnx_session, opencv_version, require_pixels, spread
+from tokbench.environment import version_of
+from tokbench.once import Once
+from tokbench.weights.catalogue import known
+from tokbench.weights.files import missing_weights, require_weights, weights_sha256
 
 HEIGHT_PX = 48
 LEAST_WIDTH_PX = 96
@@ -33,12 +24,7 @@ CARD = EngineCard(
     title="RapidOCR",
     kind="text",
     requires=("rapidocr", "onnxruntime", "onnx", "cv2"),
-    weights=WeightsFile(
-        name="PP-OCRv6_rec_small.onnx",
-        sha256="6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
-        folders=("package:rapidocr/models",),
-        command="pip install 'rapidocr>=3.10'",
-    ),
+    weights=known("rapidocr"),
     alphabet=PRINTABLE_ASCII,
     licence="Apache-2.0",
     weights_licence="Apache-2.0",
@@ -69,12 +55,12 @@ class RapidOcr:
         self._loaded = Once(self._load)
 
     def unavailable(self) -> str:
-        return missing_weights(self.card)
+        return missing_weights(self.card.weights)
 
     def identity(self) -> Mapping[str, str | int | float]:
         return {
             "version": 1,
-            "weights": weights_sha256(self.card),
+            "weights": weights_sha256(self.card.weights),
             "alphabet": "ascii",
             "least_width_px": LEAST_WIDTH_PX,
             "onnxruntime": version_of("onnxruntime", "onnxruntime-gpu"),
@@ -102,7 +88,7 @@ class RapidOcr:
         """The session of the cut network, and what its columns stand for (the first for nothing)."""
         import onnx
 
-        network = onnx.load(str(require_weights(self.card)))
+        network = onnx.load(str(require_weights(self.card.weights)))
         known = next(entry.value for entry in network.metadata_props if entry.key == "character").split("\n")
         columns = ["", *known, " "]
         kept = [0, *(i for i, text in enumerate(columns) if text and (text == " " or text in self.card.alphabet))]

@@ -1,0 +1,1 @@
+"""Networks that turn images into features: one architecture a file, under its official key names."""
