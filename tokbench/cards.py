@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tokbench.errors import UsageError
 
@@ -13,11 +13,13 @@ METRIC_KEY = re.compile(r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")
 
 Better = Literal["higher", "lower", "neither"]
 MetricKind = Literal["pair", "region", "set", "code", "cost"]
-MetricGroup = Literal["pixel", "text", "face", "distribution", "codebook", "rate", "efficiency"]
+MetricGroup = Literal[
+    "pixel", "perception", "text", "face", "distribution", "robustness", "codebook", "rate", "efficiency"
+]
 LatentKind = Literal["discrete", "continuous", "codec", "none"]
 PrefixAxis = Literal["streams", "positions"]
 
-METRIC_GROUPS: tuple[MetricGroup, ...] = ("pixel", "text", "face", "distribution", "codebook", "rate", "efficiency")
+METRIC_GROUPS: tuple[MetricGroup, ...] = get_args(MetricGroup)
 
 
 @dataclass(frozen=True, kw_only=True)
