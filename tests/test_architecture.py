@@ -19,11 +19,12 @@ PACKAGE = REPOSITORY / "tokbench"
 LAYERS = [
     ["errors"],
     ["cards", "samples", "encodings"],
-    ["contracts", "once", "results", "seeds", "stats", "tasks.task"],
-    ["requirements", "environment", "registry", "schema", "images"],
+    ["contracts", "once", "quantisers", "results", "seeds", "stats", "tasks.task"],
+    ["aggregation", "requirements", "environment", "registry", "schema", "images"],
     ["runfolder", "tasks.catalogue", "weights"],
     ["networks"],
     ["placement", "data", "cache", "branches", "engines", "tokenizers", "report"],
+    ["perturbation"],
     ["metrics"],
     ["runner"],
     ["evaluation", "diagnosis"],
@@ -88,7 +89,7 @@ def test_readers_need_no_measuring_code(module: str) -> None:
 
 
 def test_adapters_see_only_the_contracts() -> None:
-    allowed = {"cards", "contracts", "encodings", "errors", "images"}
+    allowed = {"cards", "contracts", "encodings", "errors", "images", "quantisers"}
     for path in sorted((REPOSITORY / "adapters").rglob("*.py")):
         assert imports(path) <= allowed, f"{path.name} imports {imports(path) - allowed}"
 

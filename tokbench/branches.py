@@ -16,8 +16,6 @@ from tokbench.contracts import Tokenizer
 from tokbench.encodings import Encoding, Tokens
 from tokbench.errors import UsageError
 
-PLAIN = ""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Branch:
@@ -28,12 +26,14 @@ class Branch:
         derive: (encoding, one seed a sample) → encoding of the same samples; None keeps the encoding.
         tokenizer: encodes and decodes instead of the run's own; None uses that one and its encoding.
         metrics: keys this branch feeds; None for all of the run's.
+        keeps_pictures: whether its reconstructions may be among the run's pictures; False for the many points of a curve.
     """
 
     name: str
     derive: Callable[[Encoding, Sequence[int]], Encoding] | None = None
     tokenizer: Tokenizer | None = None
     metrics: tuple[str, ...] | None = None
+    keeps_pictures: bool = True
 
     def __post_init__(self) -> None:
         if not self.name or not all(char.isalnum() or char in "=._-" for char in self.name):

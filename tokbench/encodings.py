@@ -37,12 +37,19 @@ class TokenStream:
             name and are counted together.
         lengths: int64 ``(n,)``, how many of the flattened positions count, for encoders that choose a length per
             sample; None when all do. Positions past the length hold 0.
+        vectors: float ``(n, *grid, d)``, the encoder's output that each index was chosen for, before quantisation (for
+            a residual level, what the levels before it left over); None where it is not known. Not sent to the
+            decoder: only perturbations read it, and metrics never see it.
+        replaced: bool ``(n, *grid)``, where a perturbation put another code than the encoder's; None for a stream as
+            it was encoded.
     """
 
     indices: torch.Tensor
     codebook_size: int
     codebook: str = "0"
     lengths: torch.Tensor | None = None
+    vectors: torch.Tensor | None = None
+    replaced: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if str(self.indices.dtype) != "torch.int64" or self.indices.ndim < 2:
@@ -53,6 +60,7 @@ class TokenStream:
             raise BadOutputError(f"codebook_size must be at least 1, got {self.codebook_size}")
         if self.lengths is not None and tuple(self.lengths.shape) != (self.indices.shape[0],):
             raise BadOutputError(f"lengths must have shape ({self.indices.shape[0]},), got {tuple(self.lengths.shape)}")
+        _check_companions(tuple(self.indices.shape), self.vectors, self.replaced)
 
     @property
     def positions(self) -> int:
@@ -70,7 +78,9 @@ class TokenStream:
         return replace(
             self,
             indices=self.indices[picked],
-            lengths=None if self.lengths is None else self.lengths[picked],
+            lengths=_rows(self.lengths, picked),
+            vectors=_rows(self.vectors, picked),
+            replaced=_rows(self.replaced, picked),
         )
 
 
@@ -130,7 +140,15 @@ class Tokens:
                     "a prefix needs sequences (n, l) at least that long"
                 )
             lengths = None if stream.lengths is None else stream.lengths.clamp(max=length)
-            kept.append(replace(stream, indices=stream.indices[:, :length], lengths=lengths))
+            kept.append(
+                replace(
+                    stream,
+                    indices=stream.indices[:, :length],
+                    lengths=lengths,
+                    vectors=None if stream.vectors is None else stream.vectors[:, :length],
+                    replaced=None if stream.replaced is None else stream.replaced[:, :length],
+                )
+            )
         return Tokens(streams=tuple(kept))
 
 
@@ -140,15 +158,20 @@ class BitCodes:
 
     Attributes:
         values: bool ``(n, *grid, d)``, d bits a position.
+        vectors: float ``(n, *grid, d)``, the encoder's output whose signs the bits are; see :class:`TokenStream`.
+        replaced: bool ``(n, *grid)``, where a perturbation changed a code; see :class:`TokenStream`.
     """
 
     values: torch.Tensor
+    vectors: torch.Tensor | None = None
+    replaced: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if str(self.values.dtype) != "torch.bool" or self.values.ndim < 3:
             raise BadOutputError(
                 f"BitCodes needs bool of shape (n, *grid, d), got {self.values.dtype} {tuple(self.values.shape)}"
             )
+        _check_companions(tuple(self.values.shape[:-1]), self.vectors, self.replaced)
 
     @property
     def n(self) -> int:
@@ -165,7 +188,10 @@ class BitCodes:
         return self.token_counts().double() * self.values.shape[-1]
 
     def select(self, rows: Sequence[int]) -> BitCodes:
-        return BitCodes(values=self.values[list(rows)])
+        picked = list(rows)
+        return BitCodes(
+            values=self.values[picked], vectors=_rows(self.vectors, picked), replaced=_rows(self.replaced, picked)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -219,3 +245,20 @@ class Payloads:
 
 
 Encoding = Tokens | BitCodes | Latents | Payloads
+
+
+def _rows(tensor: torch.Tensor | None, rows: list[int]) -> torch.Tensor | None:
+    return None if tensor is None else tensor[rows]
+
+
+def _check_companions(grid: tuple[int, ...], vectors: torch.Tensor | None, replaced: torch.Tensor | None) -> None:
+    """Raise BadOutputError unless what stands beside the codes has their shape ``(n, *grid)``."""
+    if vectors is not None and (
+        not vectors.is_floating_point() or tuple(vectors.shape[:-1]) != grid or vectors.shape[-1] == 0
+    ):
+        raise BadOutputError(
+            f"vectors must be floating point of shape (n, *grid, d) with (n, *grid) {grid}, got {vectors.dtype} "
+            f"{tuple(vectors.shape)}"
+        )
+    if replaced is not None and (str(replaced.dtype) != "torch.bool" or tuple(replaced.shape) != grid):
+        raise BadOutputError(f"replaced must be bool of shape {grid}, got {replaced.dtype} {tuple(replaced.shape)}")

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tokbench.branches import Branch, length_branches
 from tokbench.cache import ReferenceCache
 from tokbench.cards import TokenizerCard
-from tokbench.contracts import TaskBound
+from tokbench.contracts import BranchedMetric, DeviceBound, TaskBound
 from tokbench.data.folder import folder_manifest
 from tokbench.data.prepare import find_manifest
 from tokbench.environment import environment
-from tokbench.errors import UsageError
+from tokbench.errors import NotApplicableError, UsageError
 from tokbench.registry import select_metrics
+from tokbench.requirements import why_unavailable
 from tokbench.results import RunResult
 from tokbench.runfolder import folder_name
+from tokbench.runner.collect import NO_ENCODING
 from tokbench.runner.progress import Progress, Silent
 from tokbench.runner.reconstruct import FolderReconstructor, Reconstructor, TokenizerReconstructor
 from tokbench.runner.run import RunPlan, run
@@ -26,7 +28,7 @@ from tokbench.runner.sink import DigestSink, FolderSink
 from tokbench.samples import Manifest
 from tokbench.tasks.catalogue import FOLDER, find_task
 from tokbench.tasks.task import Task
-from tokbench.tokenizers import load_tokenizer, resolve_device, wrap
+from tokbench.tokenizers import Wrapped, load_tokenizer, resolve_device, wrap
 
 DEFAULT_BATCH_SIZE = 8
 
@@ -34,11 +36,12 @@ DEFAULT_BATCH_SIZE = 8
 def evaluate(
     tokenizer: Any,
     task: str | Task = "quick",
-    metrics: str | Iterable[str] = "all",
+    metrics: str | Iterable[Any] = "all",
     *,
     data: str | Path | None = None,
     lengths: Sequence[int] = (),
     branches: Sequence[Branch] = (),
+    curves: Mapping[str, Sequence[str]] | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     dtype: str = "float32",
@@ -54,10 +57,11 @@ def evaluate(
     Args:
         tokenizer: a name (see :func:`tokbench.load_tokenizer`) or any object with ``encode`` and ``decode``.
         task: a task's name, or a :class:`~tokbench.Task`.
-        metrics: ``all``, group names, keys, or a mix.
+        metrics: ``all``, group names, keys, metric objects of your own, or a mix.
         data: for the task ``folder``: a directory, tar or parquet file of images.
         lengths: for variable-length tokenizers, further prefix lengths to decode in the same pass.
         branches: further reconstructions in the same pass.
+        curves: which branches are points of one rate–distortion curve, by the curve's name (see :func:`sweep`).
         out: folder to write ``<task>/<family>__<variant>/`` into; None writes nothing.
         device, dtype: where and in what precision the tokenizer runs (an object you built yourself must be there).
         batch_size, workers: affect speed, not values; workers None means one per core, at most 8.
@@ -83,12 +87,14 @@ def evaluate(
         raise UsageError(f"branch names must differ, got {names}")
     return _run(
         model.card,
-        TokenizerReconstructor(model, branches=branches, device=resolved, dtype=dtype, seed=seed),
+        model,
+        lambda every: TokenizerReconstructor(model, branches=every, device=resolved, dtype=dtype, seed=seed),
         _find(task),
         select_metrics(metrics),
         _Settings(
             data=data,
             branches=branches,
+            curves={name: tuple(points) for name, points in (curves or {}).items()},
             out=out,
             device=resolved,
             dtype=dtype,
@@ -105,7 +111,7 @@ def evaluate(
 def score(
     reconstructions: str | Path,
     task: str | Task = "quick",
-    metrics: str | Iterable[str] = "all",
+    metrics: str | Iterable[Any] = "all",
     *,
     name: str = "reconstructions",
     data: str | Path | None = None,
@@ -122,15 +128,15 @@ def score(
     """
     chosen = _find(task)
     folder = Path(reconstructions)
+    reconstructor = FolderReconstructor(folder)
     card = TokenizerCard(name=name, title=f"reconstructions in {folder.name}", latent="none")
     return _run(
         card,
-        FolderReconstructor(folder),
+        None,
+        lambda _: reconstructor,
         chosen,
         select_metrics(metrics),
-        _Settings(
-            data=data, out=out, workers=workers, limit=limit, cache=cache, progress=progress, has_tokenizer=False
-        ),
+        _Settings(data=data, out=out, workers=workers, limit=limit, cache=cache, progress=progress),
     )
 
 
@@ -163,16 +169,17 @@ class _Settings:
     cache: ReferenceCache | None
     progress: Progress | None
     branches: Sequence[Branch] = ()
+    curves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     device: str = "cpu"
     dtype: str = "float32"
     batch_size: int = DEFAULT_BATCH_SIZE
     seed: int = 0
-    has_tokenizer: bool = True
 
 
 def _run(
     card: TokenizerCard,
-    reconstructor: Reconstructor,
+    tokenizer: Wrapped | None,
+    reconstructor_of: Callable[[Sequence[Branch]], Reconstructor],
     task: Task,
     metrics: Sequence[Any],
     settings: _Settings,
@@ -180,22 +187,29 @@ def _run(
     if settings.batch_size < 1:
         raise UsageError(f"batch size must be at least 1, got {settings.batch_size}")
     manifest = task_manifest(task, data=settings.data, limit=settings.limit)
+    bound = [_bind(metric, task, settings.device) for metric in metrics]
+    asked = _ask_for_branches(bound, tokenizer)
+    branches = (*settings.branches, *asked.branches)
+    inner = [metric for metric in asked.inner if metric.card.key not in {other.card.key for other in bound}]
     plan = RunPlan(
         task=task,
         manifest=manifest,
         card=card,
-        reconstructor=reconstructor,
-        metrics=[metric.for_task(task) if isinstance(metric, TaskBound) else metric for metric in metrics],
-        branches=settings.branches,
+        reconstructor=reconstructor_of(branches),
+        metrics=[*bound, *inner],
+        branches=branches,
+        asked_by=asked.by,
+        not_applicable=asked.not_applicable,
         seed=settings.seed,
         device=settings.device,
         dtype=settings.dtype,
         batch_size=settings.batch_size,
         workers=settings.workers or _default_workers(),
         limit=settings.limit,
+        curves=settings.curves,
         cache=settings.cache or ReferenceCache.default(),
         environment=environment(settings.device),
-        has_tokenizer=settings.has_tokenizer,
+        has_tokenizer=tokenizer is not None,
     )
     progress = settings.progress or Silent()
     if settings.out is None:
@@ -203,6 +217,58 @@ def _run(
     folder = run_folder(settings.out, task=task.name, tokenizer=card.name)
     result = run(plan, sink=FolderSink(folder, n_samples=len(manifest.samples)), progress=progress)
     return replace(result, path=str(folder))
+
+
+def _bind(metric: Any, task: Task, device: str) -> Any:
+    """The metric as this task wants it, computing on this device."""
+    if isinstance(metric, TaskBound):
+        metric = metric.for_task(task)
+    return metric.on_device(device) if isinstance(metric, DeviceBound) else metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What metrics with branches of their own ask for.
+
+    Attributes:
+        branches: each once; metrics that ask for branches of one name share them.
+        inner: the metrics that are measured on them.
+        by: names of the branches, by key of the metric that asked.
+        not_applicable: why a metric asks for none, by its key.
+    """
+
+    branches: tuple[Branch, ...]
+    inner: tuple[Any, ...]
+    by: Mapping[str, tuple[str, ...]]
+    not_applicable: Mapping[str, str]
+
+
+def _ask_for_branches(metrics: Sequence[Any], tokenizer: Wrapped | None) -> _Asked:
+    found: dict[str, Branch] = {}
+    inner: dict[str, Any] = {}
+    by: dict[str, tuple[str, ...]] = {}
+    not_applicable: dict[str, str] = {}
+    for metric in metrics:
+        if not isinstance(metric, BranchedMetric):
+            continue
+        key = metric.card.key
+        if reason := why_unavailable(metric) or why_unavailable(metric.inner):
+            not_applicable[key] = reason
+            continue
+        try:
+            if tokenizer is None:
+                raise NotApplicableError(NO_ENCODING)
+            branches = metric.branches(tokenizer)
+        except NotApplicableError as err:
+            not_applicable[key] = str(err)
+            continue
+        inner[metric.inner.card.key] = metric.inner
+        by[key] = tuple(branch.name for branch in branches)
+        for branch in branches:
+            known = found.get(branch.name, branch)
+            fed = (*(known.metrics or ()), *(branch.metrics or ()))
+            found[branch.name] = replace(known, metrics=tuple(dict.fromkeys(fed)))
+    return _Asked(branches=tuple(found.values()), inner=tuple(inner.values()), by=by, not_applicable=not_applicable)
 
 
 def _find(task: str | Task) -> Task:

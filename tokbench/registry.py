@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
-from tokbench.cards import METRIC_GROUPS, TokenizerCard
+from tokbench.cards import METRIC_GROUPS, MetricCard, TokenizerCard
 from tokbench.errors import DuplicateNameError, UnknownNameError, UsageError
 
 TOKENIZER_PACKAGE = "tokbench_adapters"
@@ -92,16 +92,19 @@ def find_tokenizer(name: str) -> TokenizerEntry:
     )
 
 
-def select_metrics(request: str | Iterable[str]) -> list[Any]:
-    """Metric objects for ``all``, group names, keys, or a comma-separated mix, without repeats."""
+def select_metrics(request: str | Iterable[Any]) -> list[Any]:
+    """Metric objects for ``all``, group names, keys, metric objects, or a mix of them, without repeats."""
     words = request.split(",") if isinstance(request, str) else list(request)
-    words = [word.strip() for word in words if word.strip()]
+    words = [word.strip() if isinstance(word, str) else word for word in words]
+    words = [word for word in words if word != ""]
     if not words:
         raise UsageError("--metrics is empty; pass `all`, groups or keys")
     available: Mapping[str, Any] = metrics().items
     chosen: dict[str, Any] = {}
     for word in words:
-        if word == "all":
+        if isinstance(getattr(word, "card", None), MetricCard):
+            chosen[word.card.key] = word
+        elif word == "all":
             chosen |= available
         elif word in METRIC_GROUPS:
             members = {key: metric for key, metric in available.items() if metric.card.group == word}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
+PLAIN = ""  # the branch of the plain reconstruction
 
 RunStatus = Literal["started", "partial", "complete", "failed"]
 ValueStatus = Literal["ok", "undefined", "skipped", "failed"]
@@ -137,7 +138,8 @@ class Record:
 class RunSpec:
     """Everything asked for; two runs with equal ``run_id`` were asked the same thing of the same data.
 
-    ``task`` is the task's full definition, ``metrics`` maps key to version.
+    ``task`` is the task's full definition, ``metrics`` maps key to version. ``curves`` says which branches are points of
+    one rate–distortion curve, by the curve's name; the run's own tokenizer comes first.
     """
 
     task: Mapping[str, Any]
@@ -150,6 +152,7 @@ class RunSpec:
     device: str
     batch_size: int
     limit: int | None
+    curves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +168,7 @@ class RunResult:
         environment: versions, device, commit (see :mod:`tokbench.environment`).
         counts: ``ok`` and ``failed`` samples.
         values: by value key, in the order metrics were asked for.
-        records: n and sha256 of ``records.jsonl``.
+        records: n and sha256 of ``records.jsonl``, and the sha256 of ``influences.npz`` where there is one.
         reason: why status is ``partial`` or ``failed``.
         path: the run's folder; None when nothing was written.
     """

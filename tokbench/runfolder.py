@@ -6,6 +6,7 @@
         result.json       the RunResult; status "started" while the run goes on
         records.jsonl     one Record a line, appended as samples finish; holds no times
         timings.jsonl     one Timing a line
+        influences.npz    how much each image moves each number that is no mean; absent if there is none
         pictures/         PNGs of the kept samples and index.json
         report.html
 
@@ -16,12 +17,16 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tokbench.errors import ResultsError
 from tokbench.results import Record, RunResult
@@ -30,8 +35,11 @@ from tokbench.schema import dump_json, record_from_json, result_from_json, resul
 RESULT = "result.json"
 RECORDS = "records.jsonl"
 TIMINGS = "timings.jsonl"
+INFLUENCES = "influences.npz"
 PICTURES = "pictures"
 REPORT = "report.html"
+
+_IDS = "ids"  # no value key: those of metrics are never this short word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +163,50 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                     raise ResultsError(f"{path}, line {number}: not JSON ({err})") from err
     except OSError as err:
         raise ResultsError(f"cannot read {path}: {err.strerror or err}") from err
+
+
+# ---- influences --------------------------------------------------------------------------------------------------
+
+
+def write_influences(folder: Path, ids: Sequence[str], by_key: Mapping[str, np.ndarray]) -> str:
+    """Write ``influences.npz`` and return its SHA-256; equal influences give equal bytes.
+
+    Args:
+        folder: the run's.
+        ids: the sample of each row.
+        by_key: float64 ``(n,)`` by value key (see :class:`tokbench.contracts.Summary`).
+    """
+    path = folder / INFLUENCES
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **{_IDS: np.array(list(ids), np.str_)}, **dict(by_key))
+    try:
+        path.write_bytes(file.getvalue())
+    except OSError as err:
+        raise disk_error(path, err) from err
+    return hashlib.sha256(file.getvalue()).hexdigest()
+
+
+def read_influences(folder: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Sample ids and, by value key, float64 ``(n,)`` in their order; both empty if the run has none.
+
+    Raises:
+        ResultsError: the file cannot be read as such.
+    """
+    path = folder / INFLUENCES
+    if not path.exists():
+        return [], {}
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        ids = [str(sample) for sample in arrays.pop(_IDS)]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as err:
+        raise ResultsError(f"{path} is malformed: {err!r}") from err
+    for key, values in arrays.items():
+        if values.shape != (len(ids),) or values.dtype != np.float64 or not np.isfinite(values).all():
+            raise ResultsError(
+                f"{path}: {key} is {values.dtype} {values.shape}; expected {len(ids)} finite float64 numbers"
+            )
+    return ids, arrays
 
 
 # ---- pictures ----------------------------------------------------------------------------------------------------

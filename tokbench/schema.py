@@ -64,6 +64,7 @@ def result_from_json(row: Mapping[str, Any], *, where: str, folder: str | None =
         version += 1
     try:
         spec = dict(data.pop("spec"))
+        spec["curves"] = {name: tuple(branches) for name, branches in spec.get("curves", {}).items()}
         card = {key: _tuples(value) for key, value in spec.pop("tokenizer").items()}
         values = {key: _value_from_json(item) for key, item in data.pop("values").items()}
         return RunResult(

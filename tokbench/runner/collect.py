@@ -2,183 +2,208 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tokbench.branches import PLAIN, Branch
+import numpy as np
+
+from tokbench.aggregation import Columns, image_summary, region_summary, to_value, value_key, with_interval
+from tokbench.branches import Branch
 from tokbench.cards import MetricCard
-from tokbench.contracts import CostMetric, RegionMetric, StatefulMetric, Summary, Timing
+from tokbench.contracts import (
+    BranchedMetric,
+    CostMetric,
+    RegionMetric,
+    SharesState,
+    StatefulMetric,
+    Summary,
+    Timing,
+)
+from tokbench.errors import MetricError
 from tokbench.metrics.cost import Footprint
+from tokbench.metrics.state import State
 from tokbench.requirements import why_unavailable
-from tokbench.results import GroupValue, Record, Value, ValueStatus
+from tokbench.results import PLAIN, GroupValue, Value, ValueStatus
 from tokbench.runner.measure import Measured, Measurer, feeds
-from tokbench.stats import MeanInterval, group_means, macro_mean_interval, mean_interval
 from tokbench.tasks.task import Task
 
 NO_ENCODING = "only reconstructions were given, not a tokenizer"
+MEAN_KINDS = ("pair", "region")
 
 
-def value_key(metric: str, branch: str) -> str:
-    """``metric`` for the plain reconstruction, ``metric@branch`` for any other."""
-    return metric if branch == PLAIN else f"{metric}@{branch}"
+@dataclass(frozen=True, kw_only=True)
+class Influences:
+    """How much each image moves each number that is no mean (see :class:`~tokbench.contracts.Summary`).
+
+    Attributes:
+        ids: sample ids.
+        by_key: float64 ``(n,)`` in their order, by value key.
+    """
+
+    ids: tuple[str, ...]
+    by_key: Mapping[str, np.ndarray]
 
 
-@dataclass(eq=False)
-class _Column:
-    """The values of one metric on one branch; a few numbers a sample or region, whatever the size of the images."""
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """One metric on one branch, summarised."""
 
-    values: array[float] = field(default_factory=lambda: array("d"))
-    clusters: array[int] = field(default_factory=lambda: array("q"))
-    groups: list[str | None] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    n_samples: int = 0
+    card: MetricCard
+    summary: Summary
+    status: ValueStatus | None = None
+    groups: Mapping[str, GroupValue] = field(default_factory=dict)
 
 
 class Collector:
-    """Gathers values and metric states; ``add`` must be called from one thread, in batch order."""
+    """Gathers values and metric states; ``add`` must be called from one thread, in batch order.
+
+    ``asked_by`` names, by key, the branches that each :class:`~tokbench.contracts.BranchedMetric` asked for;
+    ``not_applicable`` says, by key, why a metric has nothing to say of this tokenizer.
+    """
 
     def __init__(
-        self, metrics: Sequence[Any], branches: Sequence[Branch], *, task: Task, measurer: Measurer, has_tokenizer: bool
+        self,
+        metrics: Sequence[Any],
+        branches: Sequence[Branch],
+        *,
+        task: Task,
+        measurer: Measurer,
+        has_tokenizer: bool,
+        asked_by: Mapping[str, Sequence[str]],
+        not_applicable: Mapping[str, str],
     ) -> None:
         self._task = task
         self._measurer = measurer
         self._has_tokenizer = has_tokenizer
+        self._asked_by = asked_by
         self._plan = _plan(metrics, branches)
         self._skipped = {metric.card.key: reason for metric in metrics if (reason := why_unavailable(metric))}
-        self._columns = {value_key(metric.card.key, name): _Column() for name, metric in self._plan}
-        self._states = {
-            value_key(metric.card.key, name): metric.new_state()
-            for name, metric in self._plan
-            if isinstance(metric, StatefulMetric) and metric.card.key not in self._skipped
-        }
-        self._cluster_index: dict[str, int] = {}
+        self._skipped |= not_applicable
+        self._columns = Columns()
+        self._states: dict[str, State] = {}
+        self._fed: list[tuple[str, str, Any]] = []  # (state, branch, the metric that feeds it)
+        for name, metric in self._plan:
+            if isinstance(metric, StatefulMetric) and metric.card.key not in self._skipped:
+                state = _state_key(metric, name)
+                if state not in self._states:
+                    self._states[state] = metric.new_state()
+                    self._fed.append((state, name, metric))
+        self._order: dict[str, list[str]] = {}
+        self._outcomes: dict[str, _Outcome] = {}
         self.timings: Sequence[Timing] = ()
         self.footprint: Footprint | None = None
-        self._tokens = self._token_images = 0
 
     def add(self, measured: Measured) -> None:
         """Take in one batch."""
         for record in measured.records:
-            self._add_record(record)
-        for name, metric in self._plan:
-            state = self._states.get(value_key(metric.card.key, name))
-            if state is not None and metric.card.key not in self._measurer.broken:
+            self._columns.add(record)
+        for name, comparisons in measured.comparisons.items():
+            order = self._order.setdefault(name, [])
+            order += [sample.id for comparison in comparisons for sample in comparison.samples]
+        for state, name, metric in self._fed:
+            if metric.card.key not in self._measurer.broken:
                 try:
                     for comparison in measured.comparisons.get(name, ()):
-                        metric.update(state, comparison)
+                        metric.update(self._states[state], comparison)
                 except Exception as err:  # as in Measurer: a broken metric is reported, the others go on
-                    self._measurer.report_broken(metric.card.key, name, err)
+                    for other in self._readers(state):
+                        self._measurer.report_broken(other, name, err)
 
     def values(self) -> dict[str, Value]:
         """Every metric's value on every branch it is fed by, in the order asked for."""
-        return {value_key(metric.card.key, name): self._value(metric, name) for name, metric in self._plan}
+        self._outcomes = {}
+        for name, metric in sorted(self._plan, key=lambda item: isinstance(item[1], BranchedMetric)):
+            self._outcomes[value_key(metric.card.key, name)] = self._outcome(metric, name)
+        values = {}
+        for name, metric in self._plan:
+            outcome = self._outcomes[value_key(metric.card.key, name)]
+            value = to_value(outcome.card, name, outcome.summary, status=outcome.status, groups=outcome.groups)
+            values[value.key] = value
+        return values
 
-    def _add_record(self, record: Record) -> None:
-        cluster = self._cluster_index.setdefault(record.cluster, len(self._cluster_index))
-        plain = record.branches.get(PLAIN)
-        if plain is not None and plain.n_tokens is not None:
-            self._tokens += plain.n_tokens
-            self._token_images += 1
-        for name, branch in record.branches.items():
-            for key, value in branch.values.items():
-                column = self._columns[value_key(key, name)]
-                column.values.append(value)
-                column.clusters.append(cluster)
-            seen: set[str] = set()
-            for region in branch.regions:
-                for key, value in region.values.items():
-                    column = self._columns[value_key(key, name)]
-                    column.values.append(value)
-                    column.clusters.append(cluster)
-                    column.groups.append(region.group)
-                    column.n_samples += key not in seen
-                    seen.add(key)
-                for key, reason in region.reasons.items():
-                    self._columns[value_key(key, name)].left_out[reason] += 1
+    def influences(self) -> Influences:
+        """Of every number that is no mean and has them; call it after :meth:`values`."""
+        by_key = {}
+        for key, outcome in self._outcomes.items():
+            if outcome.summary.influences is not None and outcome.card.kind not in MEAN_KINDS:
+                by_key[key] = outcome.summary.influences
+        return Influences(ids=tuple(self._order.get(PLAIN, ())), by_key=by_key)
 
-    def _value(self, metric: Any, branch: str) -> Value:
+    def _readers(self, state: str) -> list[str]:
+        return [
+            metric.card.key
+            for name, metric in self._plan
+            if isinstance(metric, StatefulMetric) and _state_key(metric, name) == state
+        ]
+
+    def _outcome(self, metric: Any, branch: str) -> _Outcome:
         try:
-            return self._measured_value(metric, branch)
+            return self._measured(metric, branch)
         except Exception as err:  # as in Measurer: a broken metric is reported, the others keep their values
             self._measurer.report_broken(metric.card.key, branch, err)
-            reason = self._measurer.broken[metric.card.key]
-            return _to_value(metric.card, branch, Summary(value=None, n=0, reason=reason), status="failed")
+            return _without(metric.card, self._measurer.broken[metric.card.key], "failed")
 
-    def _measured_value(self, metric: Any, branch: str) -> Value:
+    def _measured(self, metric: Any, branch: str) -> _Outcome:
         card: MetricCard = metric.card
         key = value_key(card.key, branch)
         if card.key in self._skipped:
-            return _to_value(card, branch, Summary(value=None, n=0, reason=self._skipped[card.key]), status="skipped")
+            return _without(card, self._skipped[card.key], "skipped")
         if card.key in self._measurer.broken:
-            reason = self._measurer.broken[card.key]
-            return _to_value(card, branch, Summary(value=None, n=0, reason=reason), status="failed")
+            return _without(card, self._measurer.broken[card.key], "failed")
         if isinstance(metric, CostMetric):
             if not self.timings:
                 why = NO_ENCODING if not self._has_tokenizer else "no sample was reconstructed"
-                return _to_value(card, branch, Summary(value=None, n=0, reason=why), status="skipped")
-            return _to_value(card, branch, metric.summarise(self.timings, footprint=self._footprint()))
+                return _without(card, why, "skipped")
+            return _Outcome(card=card, summary=metric.summarise(self.timings, footprint=self._footprint()))
         if not self._has_tokenizer and (card.kind == "code" or card.group == "rate"):
-            return _to_value(card, branch, Summary(value=None, n=0, reason=NO_ENCODING), status="skipped")
+            return _without(card, NO_ENCODING, "skipped")
+        if isinstance(metric, BranchedMetric):
+            return self._combined(metric)
         if isinstance(metric, StatefulMetric):
-            return _to_value(card, branch, metric.compute(self._states[key]))
+            summary = metric.compute(self._states[_state_key(metric, branch)])
+            clusters = self._columns.clusters_of(self._order.get(branch, ()))
+            return _Outcome(card=card, summary=with_interval(card, summary, clusters))
         column = self._columns[key]
         if isinstance(metric, RegionMetric):
-            return self._region_value(card, branch, metric.region_kind, column)
-        if not column.values:
-            reason = card.undefined or "no sample was measured"
-            return _to_value(card, branch, Summary(value=None, n=0, reason=reason))
-        return _to_value(card, branch, _summary(_mean(card, column), "images"))
+            summary, groups, card = region_summary(card, metric.region_kind, column, self._task)
+            return _Outcome(card=card, summary=summary, groups=groups)
+        return _Outcome(card=card, summary=image_summary(card, column))
+
+    def _combined(self, metric: BranchedMetric) -> _Outcome:
+        """A metric over branches, from what its inner metric came to on each."""
+        summaries = {}
+        ids = self._order.get(PLAIN, [])
+        for branch in (PLAIN, *self._asked_by[metric.card.key]):
+            key = value_key(metric.inner.card.key, branch)
+            outcome = self._outcomes[key]
+            if outcome.status is not None:
+                return _without(metric.card, f"{key}: {outcome.summary.reason}", outcome.status)
+            if self._order.get(branch, []) != ids:
+                raise MetricError(f"branch {branch!r} has other images than the plain reconstruction")
+            summary = outcome.summary
+            if summary.influences is None and outcome.card.kind in MEAN_KINDS:
+                summary = replace(summary, influences=self._columns.influences(key, ids))
+            summaries[branch] = summary
+        combined = metric.combine(summaries)
+        return _Outcome(card=metric.card, summary=with_interval(metric.card, combined, self._columns.clusters_of(ids)))
 
     def _footprint(self) -> Footprint | None:
         """The footprint with what only the run knows: how many tokens an image takes."""
         if self.footprint is None:
             return None
-        if not self._token_images:
+        if not self._columns.n_with_tokens:
             reasons = {**self.footprint.reasons, "tokens_per_image": "latents and coded files have no tokens"}
             return replace(self.footprint, reasons=reasons)
-        return replace(self.footprint, tokens_per_image=self._tokens / self._token_images)
-
-    def _region_value(self, card: MetricCard, branch: str, kind: str, column: _Column) -> Value:
-        left_out = {f"left out: {reason}": n for reason, n in sorted(column.left_out.items())}
-        if not column.values:
-            reason = f"no annotated {kind}s in these images"
-            if left_out:
-                reason = "; ".join(f"{n} {kind}s {name}" for name, n in left_out.items())
-            return _to_value(card, branch, Summary(value=None, n=0, n_unit=f"{kind}s", reason=reason))
-        groups = self._task.size_groups.get(kind)  # type: ignore[call-overload]
-        pooled = _summary(_mean(card, column), f"{kind}s", details={"n_images": column.n_samples, **left_out})
-        if groups is None:
-            return _to_value(card, branch, pooled)
-        clusters = [str(cluster) for cluster in column.clusters]
-        means = group_means(column.values, clusters, column.groups, names=groups.names, low=card.low, high=card.high)
-        by_name = {name: _group_value(mean) for name, mean in means.items()}
-        outside = sum(group is None for group in column.groups)
-        if outside:
-            pooled = replace(pooled, details={**(pooled.details or {}), "left out of every size group": outside})
-        if self._task.region_mean == "pooled":
-            return _to_value(card, branch, pooled, groups=by_name)
-        macro = macro_mean_interval(
-            column.values, clusters, column.groups, names=groups.names, low=card.low, high=card.high
-        )
-        summary = _macro_summary(macro, pooled, empty=[name for name, mean in means.items() if mean is None], kind=kind)
-        return _to_value(replace(card, aggregate="macro_mean"), branch, summary, groups=by_name)
+        return replace(self.footprint, tokens_per_image=self._columns.n_tokens / self._columns.n_with_tokens)
 
 
-def _group_value(mean: MeanInterval | None) -> GroupValue:
-    return GroupValue(value=None, n=0) if mean is None else GroupValue(value=mean.mean, n=mean.n, ci95=mean.ci95)
+def _without(card: MetricCard, reason: str, status: ValueStatus) -> _Outcome:
+    return _Outcome(card=card, summary=Summary(value=None, n=0, reason=reason), status=status)
 
 
-def _macro_summary(macro: MeanInterval | None, pooled: Summary, *, empty: Sequence[str], kind: str) -> Summary:
-    """The unweighted mean of the groups, with the pooled mean among the details."""
-    details = {**(pooled.details or {}), "pooled_mean": pooled.value}
-    if macro is None:
-        reason = f"no {kind} in size group {', '.join(empty)}"
-        return Summary(value=None, n=pooled.n, n_unit=pooled.n_unit, reason=reason, details=details)
-    details["n_clusters"] = macro.n_clusters
-    return Summary(value=macro.mean, n=macro.n, n_unit=pooled.n_unit, ci95=macro.ci95, details=details)
+def _state_key(metric: Any, branch: str) -> str:
+    return value_key(metric.state_name if isinstance(metric, SharesState) else f"of {metric.card.key}", branch)
 
 
 def _plan(metrics: Sequence[Any], branches: Sequence[Branch]) -> list[tuple[str, Any]]:
@@ -188,54 +213,6 @@ def _plan(metrics: Sequence[Any], branches: Sequence[Branch]) -> list[tuple[str,
         plan += [
             (branch.name, metric)
             for metric in metrics
-            if feeds(branch, metric.card.key) and not isinstance(metric, CostMetric)
+            if feeds(branch, metric.card.key) and not isinstance(metric, CostMetric | BranchedMetric)
         ]
     return plan
-
-
-def _mean(card: MetricCard, column: _Column) -> MeanInterval:
-    clusters = [str(cluster) for cluster in column.clusters]
-    return mean_interval(column.values, clusters, low=card.low, high=card.high)
-
-
-def _summary(mean: MeanInterval, unit: str, details: Mapping[str, int] | None = None) -> Summary:
-    return Summary(
-        value=mean.mean,
-        n=mean.n,
-        n_unit=unit,
-        ci95=mean.ci95,
-        details={**(details or {}), "n_clusters": mean.n_clusters},
-    )
-
-
-def _to_value(
-    card: MetricCard,
-    branch: str,
-    summary: Summary,
-    *,
-    status: ValueStatus | None = None,
-    groups: Mapping[str, GroupValue] | None = None,
-) -> Value:
-    return Value(
-        key=value_key(card.key, branch),
-        metric=card.key,
-        branch=branch,
-        version=card.version,
-        title=card.title,
-        group=card.group,
-        kind=card.kind,
-        unit=card.unit,
-        better=card.better,
-        low=card.low,
-        high=card.high,
-        perfect=card.perfect,
-        aggregate=card.aggregate,
-        value=summary.value,
-        n=summary.n,
-        n_unit=summary.n_unit,
-        ci95=summary.ci95,
-        status=status or ("ok" if summary.value is not None else "undefined"),
-        reason=summary.reason,
-        groups=groups or {},
-        details=summary.details or {},
-    )

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tokbench.branches import PLAIN, Branch
+from tokbench.branches import Branch
 from tokbench.cache import ReferenceCache, feature_key
 from tokbench.contracts import Comparison, Feature, FeatureRows, PairMetric, RegionMetric, RegionValue
 from tokbench.errors import SampleError
 from tokbench.placement import restore
-from tokbench.results import BranchRecord, Record, RegionRecord
+from tokbench.results import PLAIN, BranchRecord, Record, RegionRecord
 from tokbench.runner.loading import Failure, Loaded, pixels_sha256
 from tokbench.runner.recode import recode_as_source
 from tokbench.runner.reconstruct import Reconstructed
@@ -38,7 +38,7 @@ class Measured:
         records: one a sample, in order.
         comparisons: by branch, for the stateful metrics; samples of one compared size each.
         failures: samples whose reconstruction could not be brought to the compared grid.
-        pictures: per sample, reference and reconstruction by branch: uint8 ``(h, w, 3)``.
+        pictures: per sample, reference and reconstruction by branch that keeps pictures: uint8 ``(h, w, 3)``.
     """
 
     records: tuple[Record, ...]
@@ -57,6 +57,7 @@ class Measurer:
             PLAIN: tuple(metrics),
             **{branch.name: tuple(m for m in metrics if feeds(branch, m.card.key)) for branch in branches},
         }
+        self._pictured = {PLAIN, *(branch.name for branch in branches if branch.keeps_pictures)}
         self._task = task
         self._cache = cache
         self._broken: dict[str, str] = {}
@@ -80,7 +81,7 @@ class Measurer:
             for index, item in enumerate(batch.loaded)
         )
         pictures = tuple(
-            (item.reference, {name: pixels[index] for name, pixels in restored.items()})
+            (item.reference, {name: restored[name][index] for name in restored if name in self._pictured})
             for index, item in enumerate(batch.loaded)
         )
         return Measured(

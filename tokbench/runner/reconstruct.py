@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from tokbench.branches import PLAIN, Branch
+from tokbench.branches import Branch
 from tokbench.contracts import Timing
 from tokbench.encodings import BitCodes, Encoding, Latents, Tokens
 from tokbench.errors import SampleError, TokbenchError, TokenizerError
 from tokbench.images import decode_image, to_float, to_uint8
 from tokbench.metrics.cost import Footprint, measure_footprint
 from tokbench.placement import check_size
+from tokbench.results import PLAIN
 from tokbench.runner.checks import check_encoding, check_images, clamped_share
 from tokbench.runner.loading import Failure, Loaded
 from tokbench.seeds import sample_seed
@@ -271,16 +272,22 @@ def _staged(stage: str, name: str, call: Callable[[], T]) -> T:
 
 
 def _to_cpu(encoding: Encoding) -> Encoding:
+    """What metrics see: on the CPU, and without the vectors, which are large and for perturbations only."""
     if isinstance(encoding, Tokens):
         streams = tuple(
             replace(
                 stream,
                 indices=stream.indices.cpu(),
                 lengths=None if stream.lengths is None else stream.lengths.cpu(),
+                vectors=None,
+                replaced=None if stream.replaced is None else stream.replaced.cpu(),
             )
             for stream in encoding.streams
         )
         return Tokens(streams=streams)
-    if isinstance(encoding, BitCodes | Latents):
+    if isinstance(encoding, BitCodes):
+        replaced = None if encoding.replaced is None else encoding.replaced.cpu()
+        return BitCodes(values=encoding.values.cpu(), replaced=replaced)
+    if isinstance(encoding, Latents):
         return replace(encoding, values=encoding.values.cpu())
     return encoding

@@ -8,7 +8,7 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,7 +35,11 @@ TIMING_BUDGET_S = 2.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunPlan:
-    """Everything a run needs, resolved. ``workers`` is the number of loading and of metric threads each."""
+    """Everything a run needs, resolved. ``workers`` is the number of loading and of metric threads each.
+
+    ``asked_by`` names, by metric key, the branches a metric asked for itself; ``not_applicable`` says, by metric key,
+    why one has nothing to say of this tokenizer.
+    """
 
     task: Task
     manifest: Manifest
@@ -52,6 +56,9 @@ class RunPlan:
     cache: ReferenceCache
     environment: Mapping[str, Any]
     has_tokenizer: bool = True
+    asked_by: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
+    curves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def spec(self) -> RunSpec:
         return RunSpec(
@@ -65,6 +72,7 @@ class RunPlan:
             device=self.device,
             batch_size=self.batch_size,
             limit=self.limit,
+            curves=self.curves,
         )
 
 
@@ -78,10 +86,18 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
     """
     spec = plan.spec()
     outline = _outline(plan, spec)
-    runnable = [metric for metric in plan.metrics if not why_unavailable(metric)]
+    runnable = [
+        metric for metric in plan.metrics if metric.card.key not in plan.not_applicable and not why_unavailable(metric)
+    ]
     measurer = Measurer(runnable, plan.branches, task=plan.task, cache=plan.cache)
     collector = Collector(
-        plan.metrics, plan.branches, task=plan.task, measurer=measurer, has_tokenizer=plan.has_tokenizer
+        plan.metrics,
+        plan.branches,
+        task=plan.task,
+        measurer=measurer,
+        has_tokenizer=plan.has_tokenizer,
+        asked_by=plan.asked_by,
+        not_applicable=plan.not_applicable,
     )
     sink.begin(outline)
     progress.started(task=plan.task.name, tokenizer=plan.card.name, total=len(plan.manifest.samples))
@@ -105,13 +121,17 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
         progress.finished()
     if status == "complete" and tally.ok == 0:
         status, reason = "failed", f"all {tally.done} samples failed; the first: {tally.first_error}"
+    values = collector.values()
+    influences = collector.influences()
+    if influences.by_key:
+        sink.influences(influences.ids, influences.by_key)
     result = dataclasses.replace(
         outline,
         status=status,
         reason=reason,
         finished=_now(),
         counts={"ok": tally.ok, "failed": tally.done - tally.ok},
-        values=collector.values(),
+        values=values,
         records=sink.summary(),
     )
     sink.end(result)

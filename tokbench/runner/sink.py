@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +12,18 @@ import numpy as np
 
 from tokbench.contracts import Timing
 from tokbench.results import Record, RunResult
-from tokbench.runfolder import PICTURES, RECORDS, REPORT, RESULT, TIMINGS, LineWriter, json_line, write_result
+from tokbench.runfolder import (
+    INFLUENCES,
+    PICTURES,
+    RECORDS,
+    REPORT,
+    RESULT,
+    TIMINGS,
+    LineWriter,
+    json_line,
+    write_influences,
+    write_result,
+)
 from tokbench.runner.pictures import PictureKeeper
 from tokbench.schema import record_to_json
 
@@ -30,8 +41,12 @@ class Sink(Protocol):
 
     def timing(self, timing: Timing) -> None: ...
 
+    def influences(self, ids: Sequence[str], by_key: Mapping[str, np.ndarray]) -> None:
+        """See :class:`tokbench.runner.collect.Influences`; at most once, before the end."""
+        ...
+
     def summary(self) -> dict[str, Any]:
-        """Count and SHA-256 of the records so far."""
+        """Count and SHA-256 of the records so far, and the SHA-256 of the influences if there are any."""
         ...
 
     def end(self, result: RunResult) -> None: ...
@@ -46,7 +61,7 @@ class FolderSink:
         self._n_samples = n_samples
 
     def begin(self, result: RunResult) -> None:
-        for name in (RESULT, RECORDS, TIMINGS, REPORT):
+        for name in (RESULT, RECORDS, TIMINGS, INFLUENCES, REPORT):
             (self._folder / name).unlink(missing_ok=True)
         for old in (self._folder / PICTURES).glob("*"):
             old.unlink()
@@ -54,6 +69,7 @@ class FolderSink:
         self._records = LineWriter(self._folder / RECORDS)
         self._timings = LineWriter(self._folder / TIMINGS)
         self._pictures = PictureKeeper(self._folder, n_samples=self._n_samples)
+        self._influences: dict[str, str] = {}
 
     def record(self, record: Record) -> None:
         self._records.write(record_to_json(record))
@@ -64,8 +80,11 @@ class FolderSink:
     def timing(self, timing: Timing) -> None:
         self._timings.write(dataclasses.asdict(timing))
 
+    def influences(self, ids: Sequence[str], by_key: Mapping[str, np.ndarray]) -> None:
+        self._influences = {"influences_sha256": write_influences(self._folder, ids, by_key)}
+
     def summary(self) -> dict[str, Any]:
-        return self._records.summary()
+        return {**self._records.summary(), **self._influences}
 
     def end(self, result: RunResult) -> None:
         self._records.close()
@@ -92,6 +111,8 @@ class DigestSink:
     def pictures(self, record: Record, reference: np.ndarray, reconstructions: Mapping[str, np.ndarray]) -> None: ...
 
     def timing(self, timing: Timing) -> None: ...
+
+    def influences(self, ids: Sequence[str], by_key: Mapping[str, np.ndarray]) -> None: ...
 
     def summary(self) -> dict[str, Any]:
         return {"n": self._n, "sha256": self._digest.hexdigest()}
