@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from typing import Literal
 
 from tokbench.cache import cache_folder
+from tokbench.data.prepare import PREPARE_COMMANDS, prepared_folder
 from tokbench.environment import package_version
-from tokbench.errors import SampleError, TokbenchError
+from tokbench.errors import ManifestError, SampleError, TokbenchError
 from tokbench.requirements import install_command, missing_modules, why_unavailable
 
 _NEEDED = ("torch", "numpy", "pillow", "pandas", "pyarrow", "matplotlib", "scikit-image", "scikit-learn", "insightface")
@@ -41,6 +42,7 @@ def diagnose() -> list[Check]:
         *_codecs(),
         *_tokenizers(),
         *_metrics(),
+        *_evaluator_weights(),
         *_data(),
         *_storage(),
     ]
@@ -135,6 +137,26 @@ def _metrics() -> Iterator[Check]:
         yield Check(name=f"plug-in {name}", status="missing", found=f"could not be imported: {why}")
 
 
+def _evaluator_weights() -> Iterator[Check]:
+    from tokbench.weights import places
+    from tokbench.weights.catalogue import catalogue
+    from tokbench.weights.files import find_weights, get_command, wrong_digest
+
+    here = {file.owner: path for file in catalogue().values() if (path := find_weights(file)) is not None}
+    size = sum(path.stat().st_size for path in here.values())
+    own = places.own_folder()
+    where = f"{places.OWN_FOLDER} is {own}" if own else f"{places.OWN_FOLDER} is not set"
+    found = f"{len(here)} of {len(catalogue())} files of evaluators are here, {size / 1e6:.0f} MB; {where}"
+    yield Check(name="weights", status="ok", found=found)
+    for owner, path in here.items():
+        if wrong := wrong_digest(catalogue()[owner], path):
+            fix = f"delete {path}, then {get_command(catalogue()[owner])}"
+            yield Check(name=f"weights {owner}", status="missing", found=wrong, fix=fix)
+    if switch := places.offline_switch():
+        found = f"{switch} forbids downloads; what is here is used"
+        yield Check(name="network", status="missing", found=found, fix=f"unset {switch.partition('=')[0]}")
+
+
 def _data() -> Iterator[Check]:
     from tokbench.data.manifests import list_manifests, load_manifest, load_pixels
 
@@ -153,6 +175,21 @@ def _data() -> Iterator[Check]:
             yield Check(name=f"data {name}", status="broken", found=f"{len(errors)} sources fail; the first: {first}")
         else:
             yield Check(name=f"data {name}", status="ok", found=f"{len(manifest.samples)} samples, all as pinned")
+    for name, command in PREPARE_COMMANDS.items():
+        yield _prepared(name, command)
+
+
+def _prepared(name: str, command: str) -> Check:
+    from tokbench.data.manifests import TOML_NAME, load_manifest
+
+    folder = prepared_folder(name)
+    if not (folder / TOML_NAME).is_file():
+        return Check(name=f"data {name}", status="missing", found="not prepared on this machine", fix=command)
+    try:
+        manifest = load_manifest(folder)
+    except ManifestError as err:
+        return Check(name=f"data {name}", status="missing", found=str(err), fix=command)
+    return Check(name=f"data {name}", status="ok", found=f"{len(manifest.samples)} samples, prepared in {folder}")
 
 
 def _storage() -> Iterator[Check]:

@@ -11,6 +11,7 @@ from engine_inputs import odd_crops, words
 
 from tokbench.engines import easyocr, parseq
 from tokbench.engines.parseq import MEAN, STD, Parseq, network_input
+from tokbench.weights.files import get_command
 
 
 def _tent(n_in: int, n_out: int) -> np.ndarray:
@@ -119,7 +120,7 @@ def test_missing_weights_are_named_with_the_command(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TOKBENCH_WEIGHTS", str(tmp_path / "weights"))
     reason = engine.unavailable()
-    for part in (engine.card.weights.name, f"$TOKBENCH_WEIGHTS/{engine.card.key}", "python -c"):
+    for part in (engine.card.weights.name, f"$TOKBENCH_WEIGHTS/{engine.card.key}", get_command(engine.card.weights)):
         assert part in reason
     folder = tmp_path / "weights" / engine.card.key
     folder.mkdir(parents=True)

@@ -11,7 +11,8 @@ from tokbench.engines.base import PRINTABLE_ASCII, EngineCard, require_pixels, s
 from tokbench.environment import version_of
 from tokbench.once import Once
 from tokbench.weights.catalogue import known
-from tokbench.weights.files import missing_weights, require_weights, weights_sha256
+from tokbench.weights.files import missing_weights, weights_sha256
+from tokbench.weights.loading import load_state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -114,11 +115,10 @@ class Parseq:
     def _load(self) -> Any:
         network = self._given
         if network is None:
-            import torch
             from doctr.models import parseq
 
             network = parseq(pretrained=False)
-            state = torch.load(require_weights(self.card.weights), map_location="cpu", weights_only=True)
+            state = load_state_dict(self.card.weights)
             network.load_state_dict({name: value for name, value in state.items() if name not in UNUSED_WEIGHTS})
         return network.eval().to(self.device)
 

@@ -1,18 +1,17 @@
-"""Files of weights: what pins one, and where it may be on this machine."""
+"""Files of weights: what pins one, and where it is on this machine."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from tokbench.errors import WeightsError
+from tokbench.weights import places
+from tokbench.weights.digests import sha256_of
+from tokbench.weights.hub import HubFile, find_hub_file
 
-Format = Literal["safetensors", "state_dict", "torchscript", "onnx", "dlib", "numpy_pickle"]
+Format = Literal["safetensors", "state_dict", "torchscript", "onnx", "dlib", "numpy_pickle", "npz"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +23,13 @@ class WeightsFile:
         name: the file's name.
         format: what is in it, which decides how it is read (see :mod:`tokbench.weights.loading`).
         sha256: of its bytes, or the first digits of it; "" where its publisher states none.
-        folders: where it is looked for, after ``$TOKBENCH_WEIGHTS/<owner>``: a path (``~`` and ``$VARIABLE``
-            are filled in) or ``package:MODULE/path/in/it`` (the module is not imported).
+        folders: where else it is looked for, as :func:`tokbench.weights.places.expand` reads them.
         command: what to type to get it; "" where `tokbench weights fetch` does.
         url: where it is downloaded from, if it is a plain download.
         hub: ``ORG/REPO@REVISION:PATH`` if it lies on the hub.
         licence, source: of the weights: SPDX id or name, and the page that says so.
+        aliases: names under which other programs keep the very same file in the same folders.
+        size: in bytes, 0 where it is not known.
     """
 
     owner: str
@@ -42,28 +42,52 @@ class WeightsFile:
     hub: str = ""
     licence: str = ""
     source: str = ""
+    aliases: tuple[str, ...] = ()
+    size: int = 0
 
 
 def find_weights(weights: WeightsFile) -> Path | None:
-    """The file, where it is, or None."""
-    places = [Path(os.environ["TOKBENCH_WEIGHTS"]) / weights.owner] if os.environ.get("TOKBENCH_WEIGHTS") else []
-    for folder in weights.folders:
-        module, _, rest = folder.removeprefix("package:").partition("/")
-        if not folder.startswith("package:"):
-            places.append(Path(os.path.expandvars(folder)))
-        elif (spec := find_spec(module)) is not None and spec.submodule_search_locations:
-            places.append(Path(next(iter(spec.submodule_search_locations))) / rest)
-    paths = (place.expanduser() / weights.name for place in places)
-    return next((path for path in paths if path.is_file()), None)
+    """The file, where it is, or None: nothing is read, nothing downloaded.
+
+    The first of ``$TOKBENCH_WEIGHTS/<owner>``, the file's own folders, tokbench's cache folder, and the hub's cache.
+    """
+    folders = [place for folder in weights.folders if (place := places.expand(folder)) is not None]
+    if (own := places.own_folder()) is not None:
+        folders.insert(0, own / weights.owner)
+    folders.append(places.store_folder(weights.owner))
+    for folder in folders:
+        for name in (weights.name, *weights.aliases):
+            if (folder / name).is_file():
+                return folder / name
+    return find_hub_file(HubFile.parse(weights.hub)) if weights.hub else None
+
+
+def get_command(weights: WeightsFile) -> str:
+    """What to type to get the file."""
+    return weights.command or f"tokbench weights fetch {weights.owner}"
+
+
+def wrong_digest(weights: WeightsFile, path: Path, *, read: bool = False) -> str:
+    """What is wrong with a file that was found, naming both digests; "" if it is the pinned one or none is pinned."""
+    if not weights.sha256 or (digest := sha256_of(path, read=read)).startswith(weights.sha256):
+        return ""
+    return f"{path} has sha256 {digest}, expected {expected(weights.sha256)}"
+
+
+def expected(sha256: str) -> str:
+    """A pinned digest in words: all of it, or its leading digits."""
+    return sha256 if len(sha256) == 64 else f"{sha256}…"
 
 
 def missing_weights(weights: WeightsFile) -> str:
     """Why the weights cannot be used, with what to do about it; "" if they can."""
     path = find_weights(weights)
     if path is None:
-        return f"needs {weights.name} in $TOKBENCH_WEIGHTS/{weights.owner} or {weights.folders[-1]}: {weights.command}"
-    if not (digest := sha256_of(path)).startswith(weights.sha256):
-        return f"{weights.name} has sha256 {digest}, expected {weights.sha256}…: delete it, then {weights.command}"
+        own = f"${places.OWN_FOLDER}/{weights.owner}"
+        elsewhere = f" or {weights.folders[-1]}" if weights.command and weights.folders else ""
+        return f"needs {weights.name} in {own}{elsewhere}: {get_command(weights)}"
+    if wrong := wrong_digest(weights, path):
+        return f"{wrong}: delete it, then {get_command(weights)}"
     return ""
 
 
@@ -74,8 +98,8 @@ def require_weights(weights: WeightsFile) -> Path:
         WeightsError: missing, or not the pinned file.
     """
     path = find_weights(weights)
-    if path is None or missing_weights(weights):
-        raise WeightsError(f"{weights.owner} {missing_weights(weights)}")
+    if path is None or (reason := missing_weights(weights)):
+        raise WeightsError(f"{weights.owner} {missing_weights(weights) if path is None else reason}")
     return path
 
 
@@ -83,15 +107,3 @@ def weights_sha256(weights: WeightsFile) -> str:
     """Digest of the file in use, "" if there is none."""
     path = find_weights(weights)
     return "" if path is None else sha256_of(path)
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file, hex; read once for each state of the file."""
-    stat = path.stat()
-    return _sha256(str(path), stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: str, size: int, changed_ns: int) -> str:  # noqa: ARG001  # size and time are the cache's key
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
