@@ -42,6 +42,11 @@ class TokenizerCard:
         takes_source: the tokenizer is handed the untouched reference instead of the task's placed image.
             Only for reference rows that bound a task from above.
         weights: file name to SHA-256 of every weight file, as pinned by the adapter.
+        hub: ``ORG/REPO@REVISION`` where the weights lie on the hub, "" elsewhere.
+        gated: why the weights cannot simply be downloaded (terms to accept, research only), or "".
+        tokens: how many tokens an image of ``fixed_size_px`` (or 256 px) takes, where that is one number.
+        pixel_range: what its network takes and gives; tokbench converts.
+        reserved: why this system cannot be adapted (no code, no weights), or ""; reserved ones are listed, not run.
         extra: the pip extra that must be installed, or "".
         requires: top-level modules that must be importable, for `tokbench doctor` and clear errors.
         licence, weights_licence, paper, repository: SPDX id or name, the same for the weights, arXiv id or DOI, URL.
@@ -61,6 +66,11 @@ class TokenizerCard:
     side_information: str = ""
     takes_source: bool = False
     weights: tuple[tuple[str, str], ...] = ()
+    hub: str = ""
+    gated: str = ""
+    tokens: int | None = None
+    pixel_range: tuple[float, float] = (0.0, 1.0)
+    reserved: str = ""
     extra: str = ""
     requires: tuple[str, ...] = ()
     licence: str = ""

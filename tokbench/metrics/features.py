@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tokbench.contracts import FeatureRows
-from tokbench.networks.base import ImageNetwork
+from tokbench.networks.base import Classifier, ImageNetwork
 from tokbench.samples import Region
 
 if TYPE_CHECKING:
     import torch
 
 ROW = "features"
+LOGITS = "logits"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFeature:
-    """A :class:`~tokbench.contracts.Feature`: one vector an image, float32 ``(d,)`` under the name ``features``."""
+    """A :class:`~tokbench.contracts.Feature`: one vector an image, float32 ``(d,)`` under the name ``features``.
+
+    A classifier's logits come with it, float32 ``(classes,)`` under ``logits``: one pass serves distances and classes.
+    """
 
     network: ImageNetwork
     device: str = "cpu"
@@ -40,17 +44,25 @@ class NetworkFeature:
         images: torch.Tensor,
         regions: Sequence[Sequence[Region]],  # noqa: ARG002
     ) -> list[dict[str, np.ndarray]]:
-        """uint8 ``(n, 3, h, w)`` → n mappings ``{"features": float32 (d,)}``."""
+        """uint8 ``(n, 3, h, w)`` → n mappings ``{"features": float32 (d,)}``, with ``logits`` for a classifier."""
         import torch
 
+        network = self.network.on(self.device)
         with torch.inference_mode():
-            rows = self.network.on(self.device)(images).numpy()
-        return [{ROW: np.ascontiguousarray(row)} for row in rows]
+            if isinstance(network, Classifier):
+                arrays = dict(zip((ROW, LOGITS), network.features_and_logits(images), strict=True))
+            else:
+                arrays = {ROW: network(images)}
+        columns = {name: array.numpy() for name, array in arrays.items()}
+        return [
+            {name: np.ascontiguousarray(column[row]) for name, column in columns.items()}
+            for row in range(images.shape[0])
+        ]
 
     def on_device(self, device: str) -> NetworkFeature:
         return replace(self, device=device)
 
 
-def stacked(rows: FeatureRows) -> np.ndarray:
-    """The vectors of a comparison's images: float32 ``(n, d)``."""
-    return np.stack([row[ROW] for row in rows])
+def stacked(rows: FeatureRows, name: str = ROW) -> np.ndarray:
+    """One array of each of a comparison's images, usually the feature vectors: float32 ``(n, d)``."""
+    return np.stack([row[name] for row in rows])

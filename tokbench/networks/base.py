@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tokbench.environment import version_of
 from tokbench.errors import MetricError
@@ -25,6 +25,7 @@ class NetworkCard:
         title: one line for people.
         weights: its one file of weights.
         dimensions: length of a feature vector.
+        classes: what its logits are of (``imagenet-1k``), for a :class:`Classifier`; "" for a network without logits.
         version: bumped whenever any number it gives may change.
         requires: top-level modules that must be importable; extra: the pip extra that installs them.
         licence, weights_licence, paper, repository: SPDX id or name, the same for the weights, arXiv id, URL.
@@ -35,6 +36,7 @@ class NetworkCard:
     title: str
     weights: WeightsFile
     dimensions: int
+    classes: str = ""
     version: int = 1
     requires: tuple[str, ...] = ()
     extra: str = ""
@@ -54,6 +56,15 @@ class LoadedNetwork(Protocol):
         All of its preprocessing happens inside. An image's features do not depend on the batch beyond float32
         rounding.
         """
+        ...
+
+
+@runtime_checkable
+class Classifier(LoadedNetwork, Protocol):
+    """A loaded network that also classifies, in the same pass."""
+
+    def features_and_logits(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """uint8 ``(n, 3, h, w)`` → float32 ``(n, d)`` as from a call, and ``(n, classes)``, both on the CPU."""
         ...
 
 
@@ -96,3 +107,12 @@ def require_batch(images: torch.Tensor) -> None:
     shape = tuple(images.shape)
     if str(images.dtype) != "torch.uint8" or len(shape) != 4 or shape[1] != 3 or 0 in shape[2:]:
         raise MetricError(f"expected uint8 (n, 3, h, w) RGB with at least one pixel, got {images.dtype} {shape}")
+
+
+def one_at_a_time_on_cpu(images: torch.Tensor, device: str) -> tuple[torch.Tensor, ...]:
+    """The batch as single images on a CPU, whole on any other device.
+
+    One image fills a core as well as several do, stays in its cache, and its features are then independent of the
+    batch to the last bit.
+    """
+    return tuple(images[row : row + 1] for row in range(len(images))) if device == "cpu" else (images,)
