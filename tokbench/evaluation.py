@@ -15,14 +15,15 @@ from tokbench.contracts import BranchedMetric, DeviceBound, TaskBound
 from tokbench.data.folder import folder_manifest
 from tokbench.data.prepare import find_manifest
 from tokbench.environment import environment
-from tokbench.errors import NotApplicableError, UsageError
+from tokbench.errors import NotApplicableError, TokbenchError, UsageError
 from tokbench.registry import select_metrics
 from tokbench.requirements import why_unavailable
 from tokbench.results import RunResult
 from tokbench.runfolder import folder_name
 from tokbench.runner.collect import NO_ENCODING
+from tokbench.runner.folder import FolderReconstructor
 from tokbench.runner.progress import Progress, Silent
-from tokbench.runner.reconstruct import FolderReconstructor, Reconstructor, TokenizerReconstructor
+from tokbench.runner.reconstruct import Reconstructor, TokenizerReconstructor
 from tokbench.runner.run import RunPlan, run
 from tokbench.runner.sink import DigestSink, FolderSink
 from tokbench.samples import Manifest
@@ -61,7 +62,7 @@ def evaluate(
         data: for the task ``folder``: a directory, tar or parquet file of images.
         lengths: for variable-length tokenizers, further prefix lengths to decode in the same pass.
         branches: further reconstructions in the same pass.
-        curves: which branches are points of one rate–distortion curve, by the curve's name (see :func:`sweep`).
+        curves: which branches are points of one rate–distortion curve, by the curve's name (see :mod:`tokbench.sweep`).
         out: folder to write ``<task>/<family>__<variant>/`` into; None writes nothing.
         device, dtype: where and in what precision the tokenizer runs (an object you built yourself must be there).
         batch_size, workers: affect speed, not values; workers None means one per core, at most 8.
@@ -200,6 +201,7 @@ def _run(
         branches=branches,
         asked_by=asked.by,
         not_applicable=asked.not_applicable,
+        broken=asked.broken,
         seed=settings.seed,
         device=settings.device,
         dtype=settings.dtype,
@@ -235,12 +237,14 @@ class _Asked:
         inner: the metrics that are measured on them.
         by: names of the branches, by key of the metric that asked.
         not_applicable: why a metric asks for none, by its key.
+        broken: what went wrong when it was asked, by its key.
     """
 
     branches: tuple[Branch, ...]
     inner: tuple[Any, ...]
     by: Mapping[str, tuple[str, ...]]
     not_applicable: Mapping[str, str]
+    broken: Mapping[str, Exception]
 
 
 def _ask_for_branches(metrics: Sequence[Any], tokenizer: Wrapped | None) -> _Asked:
@@ -248,6 +252,7 @@ def _ask_for_branches(metrics: Sequence[Any], tokenizer: Wrapped | None) -> _Ask
     inner: dict[str, Any] = {}
     by: dict[str, tuple[str, ...]] = {}
     not_applicable: dict[str, str] = {}
+    broken: dict[str, Exception] = {}
     for metric in metrics:
         if not isinstance(metric, BranchedMetric):
             continue
@@ -262,13 +267,22 @@ def _ask_for_branches(metrics: Sequence[Any], tokenizer: Wrapped | None) -> _Ask
         except NotApplicableError as err:
             not_applicable[key] = str(err)
             continue
+        except TokbenchError as err:  # a broken codebook, say: the other metrics can still be measured
+            broken[key] = err
+            continue
         inner[metric.inner.card.key] = metric.inner
         by[key] = tuple(branch.name for branch in branches)
         for branch in branches:
             known = found.get(branch.name, branch)
             fed = (*(known.metrics or ()), *(branch.metrics or ()))
             found[branch.name] = replace(known, metrics=tuple(dict.fromkeys(fed)))
-    return _Asked(branches=tuple(found.values()), inner=tuple(inner.values()), by=by, not_applicable=not_applicable)
+    return _Asked(
+        branches=tuple(found.values()),
+        inner=tuple(inner.values()),
+        by=by,
+        not_applicable=not_applicable,
+        broken=broken,
+    )
 
 
 def _find(task: str | Task) -> Task:

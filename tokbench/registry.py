@@ -94,7 +94,7 @@ def find_tokenizer(name: str) -> TokenizerEntry:
 
 def select_metrics(request: str | Iterable[Any]) -> list[Any]:
     """Metric objects for ``all``, group names, keys, metric objects, or a mix of them, without repeats."""
-    words = request.split(",") if isinstance(request, str) else list(request)
+    words: list[Any] = request.split(",") if isinstance(request, str) else list(request)
     words = [word.strip() if isinstance(word, str) else word for word in words]
     words = [word for word in words if word != ""]
     if not words:
