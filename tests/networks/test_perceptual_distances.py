@@ -312,6 +312,26 @@ def test_a_network_is_loaded_once_a_device() -> None:
     assert built == ["cpu"]
 
 
+def test_metrics_take_their_weights_from_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On ``cpu:0``, which is no device that a run names: networks with seeded weights must not stay for other tests."""
+    states = {
+        "alexnet": backbone(alexnet_entries()),
+        "lpips_alex": heads("alex"),
+        "vgg16": backbone(vgg16_entries()),
+        "lpips_vgg": heads("vgg"),
+        "dists": dists_weights(),
+    }
+    for module in (lpips, dists):
+        monkeypatch.setattr(module, "load_state_dict", lambda weights: states[weights.owner])
+    monkeypatch.setattr(squeeze_distance, "load_numpy_pickle", lambda weights: squeezenet_arrays())
+    monkeypatch.setattr(perceptual, "_PIXELS", 2 * 40 * 40)  # two pairs at once
+    reference = torch.cat([tensor(photograph(photo, 40)) for photo in PHOTOGRAPHS[:3]])
+    for name in NAMES:
+        got = metrics().items[name].on_device("cpu:0").measure(Comparison(reference, posterised(reference)))
+        assert got == pytest.approx(run(name, reference, posterised(reference)), rel=1e-5)
+        assert all(type(value) is float for value in got)
+
+
 def test_every_missing_file_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert joined_reasons(["", ""]) == ""
     assert joined_reasons(["needs a: get a", "", "needs b: get b"]) == "needs a; needs b: get a && get b"

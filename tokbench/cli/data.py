@@ -22,7 +22,7 @@ def data() -> None:
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @task_options
-def export(folder: Path, task_name: str, data: Path | None, fit: str, size: int, limit: int | None) -> int:
+def export(folder: Path, task_name: str, data: Path | None, fit: str, crop: str, size: int, limit: int | None) -> int:
     """Write a task's reference images as FOLDER/<sample id>.png, as a tokenizer is to reconstruct them."""
     from tokbench.cards import TokenizerCard
     from tokbench.evaluation import task_manifest
@@ -32,7 +32,7 @@ def export(folder: Path, task_name: str, data: Path | None, fit: str, size: int,
 
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty; export into a new folder")
-    task = choose_task(task_name, fit=fit, size=size)
+    task = choose_task(task_name, fit=fit, crop=crop, size=size)
     manifest = task_manifest(task, data=data, limit=limit)
     card = TokenizerCard(name="export", latent="none")
     failed = 0
@@ -54,13 +54,13 @@ def export(folder: Path, task_name: str, data: Path | None, fit: str, size: int,
 
 @data.command()
 @task_options
-def verify(task_name: str, data: Path | None, fit: str, size: int, limit: int | None) -> int:
+def verify(task_name: str, data: Path | None, fit: str, crop: str, size: int, limit: int | None) -> int:
     """Read every image of a task and check its digest and size."""
     from tokbench.data.manifests import load_pixels
     from tokbench.errors import SampleError
     from tokbench.evaluation import task_manifest
 
-    manifest = task_manifest(choose_task(task_name, fit=fit, size=size), data=data, limit=limit)
+    manifest = task_manifest(choose_task(task_name, fit=fit, crop=crop, size=size), data=data, limit=limit)
     failed = 0
     for sample in manifest.samples:
         try:
@@ -74,23 +74,54 @@ def verify(task_name: str, data: Path | None, fit: str, size: int, limit: int | 
 
 
 @data.command()
-@click.argument("name", type=click.Choice(["tokbench"]))
-@click.option("--root", type=click.Path(path_type=Path, file_okay=False), help="A copy of it. [default: download it]")
+@click.argument("name", type=click.Choice(["tokbench", "imagenet", "coco"]))
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Your copy: a folder, or for imagenet and coco one tar, zip or Parquet file. [tokbench alone is downloaded]",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Where the manifest goes. [default: where tasks look for it]",
 )
-def prepare(name: str, root: Path | None, out: Path | None) -> int:
+@click.option("--partial", is_flag=True, help="imagenet, coco: take an incomplete copy; results on it are partial.")
+def prepare(name: str, root: Path | None, out: Path | None, partial: bool) -> int:
     """Check a data set and write the manifest that tasks need; the images stay where they are."""
-    from tokbench.data.prepare import download_tokbench, prepare_tokbench, prepared_folder
+    from tokbench.data.prepare import TOKBENCH, download_tokbench, prepare_tokbench, prepared_folder
 
-    if root is None:
-        click.echo(f"downloading {name} …", err=True)
-        root = download_tokbench()
-    manifest = prepare_tokbench(root, out=out)
+    if name != TOKBENCH:
+        manifest = _prepare_images(name, root, out, partial=partial)
+    else:
+        if partial:
+            raise UsageError("--partial is for imagenet and coco; of tokbench, sets that are missing are left out")
+        if root is None:
+            click.echo(f"downloading {name} …", err=True)
+            root = download_tokbench()
+        manifest = prepare_tokbench(root, out=out)
     _print_manifest(manifest, out or prepared_folder(name))
     return 0
+
+
+def _prepare_images(name: str, root: Path | None, out: Path | None, *, partial: bool) -> Manifest:
+    from tokbench.cli.console import make_progress
+    from tokbench.data.image_sets import prepare_image_set
+    from tokbench.data.prepare import how_to_prepare
+
+    if root is None:
+        raise UsageError(f"{name} needs --root: {how_to_prepare(name)}")
+    progress = make_progress()
+    try:
+        return prepare_image_set(
+            name,
+            root,
+            out=out,
+            partial=partial,
+            started=lambda total: progress.started(task=name, tokenizer="check", total=total),
+            advanced=progress.advanced,
+        )
+    finally:
+        progress.finished()
 
 
 @data.command()
@@ -129,6 +160,7 @@ def convert(form: str, images: Path, annotations: Path, out: Path, name: str, li
 def _print_manifest(manifest: Manifest, folder: Path) -> None:
     kinds = [region.kind for sample in manifest.samples for region in sample.regions]
     click.echo(f"{manifest.name} v{manifest.version}, {manifest.digest}")
-    click.echo(f"{len(manifest.samples)} images, {kinds.count('word')} words, {kinds.count('face')} faces in {folder}")
+    annotated = f", {kinds.count('word')} words, {kinds.count('face')} faces" if kinds else ""
+    click.echo(f"{len(manifest.samples)} images{annotated} in {folder}")
     for note in manifest.notes:
         click.echo(f"note: {note}", err=True)

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from tokbench.tasks.task import CROPS
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of a table.")
@@ -25,6 +27,13 @@ def task_options(function: F) -> F:
                 default="crop",
                 show_default=True,
                 help="With --task folder: centre crop, pad to a square, or keep the size.",
+            ),
+            click.option(
+                "--crop",
+                type=click.Choice(list(CROPS)),
+                default="square",
+                show_default=True,
+                help="With --task folder --fit crop: which centre crop, as in the tasks imagenet-256-….",
             ),
             click.option("--size", type=int, default=256, show_default=True, help="With --task folder: side in px."),
             click.option("--limit", type=int, help="Only this many samples, spread over the set (marks it partial)."),
@@ -58,8 +67,18 @@ def run_options(function: F) -> F:
     return function
 
 
-def choose_task(name: str, *, fit: str, size: int) -> Any:
+def choose_task(name: str, *, fit: str, crop: str, size: int) -> Any:
     """The named task; ``folder`` with the given placement."""
     from tokbench.tasks.catalogue import FOLDER, find_task, folder_task
 
-    return folder_task(mode=fit, size_px=size) if name == FOLDER else find_task(name)  # type: ignore[arg-type]
+    if name != FOLDER:
+        return find_task(name)
+    return folder_task(mode=fit, size_px=size, crop=crop)  # type: ignore[arg-type]
+
+
+def whole_numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
+    """``1,2,4`` as numbers; a click callback."""
+    try:
+        return tuple(int(part) for part in value.split(",") if part.strip())
+    except ValueError as err:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers like 1,2,4") from err

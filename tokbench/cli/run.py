@@ -6,14 +6,7 @@ from pathlib import Path
 
 import click
 
-from tokbench.cli.options import choose_task, run_options, task_options
-
-
-def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in value.split(",") if part.strip())
-    except ValueError as err:
-        raise click.BadParameter(f"{value!r} is not a list of whole numbers like 1,2,4") from err
+from tokbench.cli.options import choose_task, run_options, task_options, whole_numbers
 
 
 @click.command()
@@ -26,7 +19,9 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ..
 )
 @task_options
 @run_options
-@click.option("--lengths", default="", callback=_numbers, help="Variable-length tokenizers: also decode at 1,2,4,…")
+@click.option(
+    "--lengths", default="", callback=whole_numbers, help="Variable-length tokenizers: also decode at 1,2,4,…"
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True)
 @click.option("--batch-size", type=int, default=8, show_default=True, help="Affects speed, not values.")
@@ -36,6 +31,7 @@ def run(
     task_name: str,
     data: Path | None,
     fit: str,
+    crop: str,
     size: int,
     limit: int | None,
     metrics: str,
@@ -67,7 +63,7 @@ def run(
     with sigterm_as_interrupt():
         result = evaluate(
             name,
-            choose_task(task_name, fit=fit, size=size),
+            choose_task(task_name, fit=fit, crop=crop, size=size),
             metrics,
             data=data,
             lengths=lengths,

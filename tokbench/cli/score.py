@@ -27,6 +27,7 @@ def score(
     task_name: str,
     data: Path | None,
     fit: str,
+    crop: str,
     size: int,
     limit: int | None,
     metrics: str,
@@ -47,7 +48,7 @@ def score(
     with sigterm_as_interrupt():
         result = score_folder(
             folder,
-            choose_task(task_name, fit=fit, size=size),
+            choose_task(task_name, fit=fit, crop=crop, size=size),
             metrics,
             name=name,
             data=data,

@@ -53,6 +53,18 @@ def read_labels(path: Path, layout: Layout) -> list[str]:
     return [_label(value, layout.class_names) for value in values]
 
 
+def read_names(path: Path, layout: Layout) -> list[str]:
+    """The file name each row's image came from; "" where the file does not say."""
+    import pyarrow.types as types
+
+    with _open(path) as file:
+        kind = file.schema_arrow.field(layout.image_column).type
+        if not types.is_struct(kind) or kind.get_field_index("path") < 0:
+            return [""] * layout.n_rows
+        column = file.read(columns=[f"{layout.image_column}.path"]).column(0)  # the pictures themselves stay unread
+        return [(row or {}).get("path") or "" for row in column.to_pylist()]
+
+
 def read_image(path: Path, row: int) -> bytes:
     """The encoded image in one row.
 

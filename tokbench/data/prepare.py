@@ -19,10 +19,27 @@ from tokbench.data.manifests import TOML_NAME, list_manifests, load_manifest, sa
 from tokbench.errors import ManifestError, MissingExtraError
 from tokbench.samples import Manifest, Sample
 
-TOKBENCH = "tokbench"
+TOKBENCH, IMAGENET, COCO = "tokbench", "imagenet", "coco"
 HUB_ID = "Junfeng5/TokBench"
-PREPARE_COMMAND = "tokbench data prepare tokbench"
+PREPARE_COMMANDS = {
+    TOKBENCH: "tokbench data prepare tokbench",
+    IMAGENET: "tokbench data prepare imagenet --root DIR",
+    COCO: "tokbench data prepare coco --root DIR",
+}
+"""What to type for a set that is not on this machine, by the manifest's name."""
 
+_HOW = {
+    TOKBENCH: "to download it, or `tokbench data prepare tokbench --root DIR` with the folder of a copy",
+    IMAGENET: (
+        "with the folder, tar or Parquet file of your copy of the 50,000 validation images (tokbench cannot download "
+        "them: image-net.org asks you to accept its terms)"
+    ),
+    COCO: (
+        "with the folder or zip file of your copy (http://images.cocodataset.org/zips/val2017.zip, 0.8 GB; "
+        "instances_val2017.json beside it lets every size be checked)"
+    ),
+}
+_DATA_OF = {TOKBENCH: "TokBench", IMAGENET: "ImageNet", COCO: "COCO"}
 _LINK, _UPRIGHT = "data", "upright"
 _CITATION = "Wu et al., TokBench: Evaluating Your Visual Tokenizer before Visual Generation, arXiv 2505.18142, 2025"
 _LICENCE = "CC-BY-4.0 for the bundle as stated on its card; its sets carry their own terms"
@@ -51,12 +68,16 @@ def find_manifest(name: str) -> Manifest:
         folder = prepared_folder(name)
         if (folder / TOML_NAME).is_file():
             return load_manifest(folder)
-        if name == TOKBENCH:
+        if name in PREPARE_COMMANDS:
             raise ManifestError(
-                f"the data of TokBench is not on this machine (no {folder / TOML_NAME}); run `{PREPARE_COMMAND}` to "
-                f"download it, or `{PREPARE_COMMAND} --root DIR` with the folder of a copy"
+                f"the data of {_DATA_OF[name]} is not on this machine (no {folder / TOML_NAME}); {how_to_prepare(name)}"
             )
     return load_manifest(name)
+
+
+def how_to_prepare(name: str) -> str:
+    """What to do to get a set onto this machine, with the exact command."""
+    return f"run `{PREPARE_COMMANDS[name]}` {_HOW[name]}"
 
 
 def prepare_tokbench(root: Path, *, out: Path | None = None) -> Manifest:
@@ -74,13 +95,13 @@ def prepare_tokbench(root: Path, *, out: Path | None = None) -> Manifest:
     folders = {name: tokbench_sets.image_folder(root, name) for name in sets}
     samples: list[Sample] = []
     problems = []
-    prefix = _link(root, out)
+    prefix = link_images(root, out)
     for name, images in sets.items():
         try:
             samples += to_samples(
                 images,
                 folder=folders[name],
-                prefix=_joined(prefix, folders[name].relative_to(root).as_posix()),
+                prefix=joined(prefix, folders[name].relative_to(root).as_posix()),
                 upright=out / _UPRIGHT,
                 upright_prefix=_UPRIGHT,
                 id_prefix=f"{name}/",
@@ -111,7 +132,7 @@ def save_converted(
     Raises:
         ManifestError: images that are missing, unreadable or of another size than annotated, all named.
     """
-    prefix = _link(folder, out)
+    prefix = link_images(folder, out)
     samples = to_samples(images, folder=folder, prefix=prefix, upright=out / _UPRIGHT, upright_prefix=_UPRIGHT)
     manifest = Manifest(
         name=name,
@@ -134,23 +155,24 @@ def download_tokbench() -> Path:
         MissingExtraError: huggingface_hub is not installed.
         ManifestError: the download failed, or the hub is switched off (HF_HUB_OFFLINE) and the cache has no copy.
     """
-    by_hand = f"or get the data set {HUB_ID} another way and run `{PREPARE_COMMAND} --root DIR` with its folder"
+    command = PREPARE_COMMANDS[TOKBENCH]
+    by_hand = f"or get the data set {HUB_ID} another way and run `{command} --root DIR` with its folder"
     try:
         hub: Any = importlib.import_module("huggingface_hub")
     except ImportError as err:
         raise MissingExtraError(
-            f"downloading needs huggingface_hub: run `pip install huggingface_hub`, then `{PREPARE_COMMAND}`; {by_hand}"
+            f"downloading needs huggingface_hub: run `pip install huggingface_hub`, then `{command}`; {by_hand}"
         ) from err
     try:
         return Path(hub.snapshot_download(HUB_ID, repo_type="dataset", ignore_patterns=["*video*", "*.mp4"]))
     except Exception as err:  # the hub raises types of its own and of its HTTP library's
         raise ManifestError(
             f"{HUB_ID} cannot be downloaded ({type(err).__name__}: {err}); check the connection and HF_HUB_OFFLINE, "
-            f"then run `{PREPARE_COMMAND}` again; {by_hand}"
+            f"then run `{command}` again; {by_hand}"
         ) from err
 
 
-def _link(folder: Path, out: Path) -> str:
+def link_images(folder: Path, out: Path) -> str:
     """Make ``folder`` reachable from ``out``; its address there, "" for ``out`` itself."""
     folder, out = folder.resolve(), out.resolve()
     if not folder.is_dir():
@@ -171,7 +193,8 @@ def _link(folder: Path, out: Path) -> str:
     return _LINK
 
 
-def _joined(first: str, second: str) -> str:
+def joined(first: str, second: str) -> str:
+    """Two relative addresses as one; the first may be empty."""
     return f"{first}/{second}" if first else second
 
 

@@ -3,8 +3,9 @@
 =============================  =======================================================================
 ``path/to/image.png``          a file under the manifest's root
 ``package:NAME/path/in/it``    a file inside an installed package, which is located but never imported
-``archive:FILE!MEMBER``        a member of an uncompressed tar file (a WebDataset shard) under the root
+``archive:FILE!MEMBER``        a member of an uncompressed tar file (a WebDataset shard) or of a zip file
 ``parquet:FILE!ROW``           the column ``image`` of one row of a Parquet file under the root
+``named:NAME``                 whatever of these :mod:`tokbench.data.places` has for the name
 =============================  =======================================================================
 
 Addresses never leave their base folder: absolute paths and ``..`` are refused. Links are followed, since data sets
@@ -18,11 +19,12 @@ import importlib.util
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tokbench.data import parquets, tars
+from tokbench.data import parquets, tars, zips
+from tokbench.data.places import address_of
 from tokbench.errors import ChecksumError, SampleError
 from tokbench.samples import Sample
 
-PACKAGE, ARCHIVE, PARQUET = "package:", "archive:", "parquet:"
+PACKAGE, ARCHIVE, PARQUET, NAMED = "package:", "archive:", "parquet:", "named:"
 
 _PIP_NAMES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow", "cv2": "opencv-python"}
 
@@ -40,10 +42,12 @@ def read_source(source: str, root: str | Path) -> bytes:
     Raises:
         SampleError: malformed or escaping address, package not installed, nothing there, or not readable.
     """
+    source = _resolved(source, root)
     location = locate(source, root)
     try:
         if source.startswith(ARCHIVE):
-            return tars.read_member(location.path, location.part)
+            read_member = zips.read_member if location.path.suffix.lower() == ".zip" else tars.read_member
+            return read_member(location.path, location.part)
         if source.startswith(PARQUET):
             return parquets.read_image(location.path, _row_number(source, location.part))
         return location.path.read_bytes()
@@ -74,6 +78,7 @@ def locate(source: str, root: str | Path) -> Location:
     Raises:
         SampleError: malformed or escaping address, package not installed, or no such file.
     """
+    source = _resolved(source, root)
     if source.startswith(PACKAGE):
         return Location(_package_file(source), "")
     if not source.startswith((ARCHIVE, PARQUET)):
@@ -83,6 +88,15 @@ def locate(source: str, root: str | Path) -> Location:
         kind = source.partition(":")[0]
         raise SampleError(f"{source!r} is no address; expected {kind}:FILE!{'MEMBER' if kind == 'archive' else 'ROW'}")
     return Location(_under(Path(root), file, source), part)
+
+
+def _resolved(source: str, root: str | Path) -> str:
+    if not source.startswith(NAMED):
+        return source
+    address = address_of(source.removeprefix(NAMED), Path(root))
+    if address.startswith(NAMED):
+        raise SampleError(f"{source}: its place is {address!r}, another name; prepare the data set again")
+    return address
 
 
 def _under(base: Path, relative: str, source: str) -> Path:

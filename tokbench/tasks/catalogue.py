@@ -8,10 +8,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from tokbench.errors import ManifestError, UnknownNameError
+from tokbench.errors import ManifestError, UnknownNameError, UsageError
 from tokbench.registry import did_you_mean
 from tokbench.samples import RegionKind
-from tokbench.tasks.task import Fit, FitMode, SizeGroups, Task
+from tokbench.tasks.task import CROPS, Fit, FitMode, SizeGroups, Task
 
 FOLDER = "folder"
 _KINDS: tuple[RegionKind, ...] = ("word", "face")
@@ -21,7 +21,7 @@ _KINDS: tuple[RegionKind, ...] = ("word", "face")
 def tasks() -> Mapping[str, Task]:
     """Every task that has a fixed definition, by name."""
     found = {}
-    for file in sorted(files(__package__).iterdir(), key=lambda file: file.name):
+    for file in sorted(files(__package__).iterdir(), key=lambda file: file.name.removesuffix(".toml")):
         if file.name.endswith(".toml"):
             task = task_from_toml(tomllib.loads(file.read_text(encoding="utf-8")), where=file.name)
             found[task.name] = task
@@ -38,11 +38,22 @@ def find_task(name: str) -> Task:
     return tasks()[name]
 
 
-def folder_task(*, mode: FitMode = "crop", size_px: int = 256) -> Task:
-    """The task on a directory, tar or parquet file of one's own images."""
-    fit = Fit(mode="none") if mode == "none" else Fit(mode=mode, size_px=size_px)
+def folder_task(*, mode: FitMode = "crop", size_px: int = 256, crop: str = "square") -> Task:
+    """The task on a directory, tar or parquet file of one's own images; ``crop`` is one of :data:`CROPS`.
+
+    Raises:
+        UsageError: an unknown crop, or one with a mode that crops nothing.
+    """
+    if crop not in CROPS or (crop != "square" and mode != "crop"):
+        raise UsageError(f"got fit {mode!r} with crop {crop!r}; crops are {', '.join(CROPS)}, and need fit 'crop'")
+    method, filter_name = CROPS[crop]
+    if mode == "crop":
+        fit = Fit(mode=mode, size_px=size_px, method=method, filter=filter_name)
+    else:
+        fit = Fit(mode="none") if mode == "none" else Fit(mode=mode, size_px=size_px)
+    scaled = "centre square, scaled to" if crop == "square" else f"{crop} crop,"
     shape = {
-        "crop": f"centre square, scaled to {size_px} px",
+        "crop": f"{scaled} {size_px} px",
         "pad": f"scaled to fit {size_px} px, black padding taken off again",
         "none": "own size, mirrored up to the tokenizer's size multiple",
     }[mode]

@@ -10,12 +10,24 @@ from tokbench.errors import UsageError
 from tokbench.samples import Region, RegionKind
 
 FitMode = Literal["crop", "pad", "none"]
-Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
+CropMethod = Literal["square", "adm", "short_side", "short_side_rounded"]
+Filter = Literal["lanczos", "bicubic", "bilinear", "box", "cv2_linear"]
 Grid = Literal["model", "source"]
 Words = Literal["refined", "as_labelled"]
 Crop = Literal["outward", "truncate"]
 Recode = Literal["none", "source_type"]
 RegionMean = Literal["pooled", "macro"]
+
+
+CROPS: Mapping[str, tuple[CropMethod, Filter]] = {
+    "square": ("square", "lanczos"),
+    "adm": ("adm", "bicubic"),
+    "bicubic": ("short_side", "bicubic"),
+    "bilinear": ("short_side", "bilinear"),
+    "lanczos": ("short_side", "lanczos"),
+    "cv2": ("short_side_rounded", "cv2_linear"),
+}
+"""The crops in use, by the name they have in tasks and options: method and filter of a :class:`Fit`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +39,30 @@ class Fit:
             to ``size_px`` and pads with black to a square; ``none`` keeps the size and pads the right and bottom
             by reflection up to the tokenizer's size multiple.
         size_px: side of the square; None with ``none``.
-        filter: resampling filter, antialiased, on 8-bit images (Pillow).
+        filter: resampling filter, antialiased, on 8-bit images (Pillow); or ``cv2_linear``, OpenCV's bilinear, which
+            is not antialiased.
+        method: how ``crop`` gets there; numbers of different methods are not comparable. ``square`` cuts the centre
+            square of the source, then scales it. The others scale first, then cut: ``adm`` halves with a box filter
+            while the short side stays at or above ``size_px``, then scales the short side to it with bicubic
+            (openai/guided-diffusion, ``center_crop_arr``); ``short_side`` scales the short side and cuts the long one
+            to whole pixels (torchvision's Resize and CenterCrop); ``short_side_rounded`` rounds it
+            (albumentations' SmallestMaxSize and CenterCrop).
     """
 
     mode: FitMode
     size_px: int | None = None
     filter: Filter = "lanczos"
+    method: CropMethod = "square"
 
     def __post_init__(self) -> None:
+        for name, choice in (("mode", FitMode), ("filter", Filter), ("method", CropMethod)):
+            got, choices = getattr(self, name), get_args(choice)
+            if got not in choices:
+                raise UsageError(f"fit: {name} is {got!r}, expected one of {', '.join(choices)}")
+        if self.mode != "crop" and self.method != "square":
+            raise UsageError(f"fit {self.mode!r} crops nothing, so it has no method {self.method!r}")
+        if self.method == "adm" and self.filter != "bicubic":
+            raise UsageError(f"the crop of ADM is bicubic, got {self.filter!r}")
         if (self.mode == "none") != (self.size_px is None):
             raise UsageError(f"fit {self.mode!r} {'takes no' if self.mode == 'none' else 'needs a'} size")
         if self.size_px is not None and self.size_px < 1:
@@ -97,6 +125,7 @@ class Task:
         region_mean: one number over words or faces: ``pooled``, each counting once, or ``macro``, the unweighted mean
             of the size groups, undefined if one is empty. A kind without size groups is always pooled.
         rank_by: metric keys a leaderboard of this task ranks by, in order.
+        n_samples: how many the manifest has when it is complete; a run on fewer is ``partial``. None if any number is.
     """
 
     name: str
@@ -112,6 +141,7 @@ class Task:
     recode: Recode = "none"
     region_mean: RegionMean = "pooled"
     rank_by: tuple[str, ...] = ("psnr",)
+    n_samples: int | None = None
 
     def __post_init__(self) -> None:
         for name, choice in (("words", Words), ("crop", Crop), ("recode", Recode), ("region_mean", RegionMean)):
