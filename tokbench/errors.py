@@ -5,7 +5,8 @@
     TokbenchError                     exit code 1
     ├── UsageError                    exit code 2: the request itself is wrong
     │   ├── UnknownNameError          no tokenizer, metric, task or data set of that name
-    │   └── DuplicateNameError        two plug-ins claim one name
+    │   ├── DuplicateNameError        two plug-ins claim one name
+    │   └── UnlikeRunsError           runs differ in more than the tokenizer
     ├── ManifestError                 a manifest file is malformed or does not match its digest
     ├── SampleError                   one sample cannot be read, decoded or placed
     │   └── ChecksumError             the bytes are not the ones the manifest promises
@@ -41,6 +42,10 @@ class UnknownNameError(UsageError):
 
 class DuplicateNameError(UsageError):
     """Two plug-ins claim the same name."""
+
+
+class UnlikeRunsError(UsageError):
+    """Runs differ in more than the tokenizer, so their numbers must not be compared."""
 
 
 class ManifestError(TokbenchError):

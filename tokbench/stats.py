@@ -1,26 +1,23 @@
-"""Means with honest intervals: numpy and float64 only, and no answer depends on the order of the samples.
+"""Means with honest intervals: no answer depends on the order of the samples.
 
 Samples cut from one source (crops of a photograph, words of a page) are not independent, so every function takes a
 cluster a value. The interval for a mean is cluster-robust (CR1) with Student's t on G - 1 degrees of freedom, G being
 the number of clusters; with one value a cluster it is the textbook t interval. Cluster counts matter, not sample
-counts: 10 000 words from 3 pages support an interval on 2 degrees of freedom.
+counts: 10 000 words from 3 pages support an interval on 2 degrees of freedom. Differences between runs have an
+interval of their own: :mod:`tokbench.comparison.estimate`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 
-import numpy as np
-
 from tokbench.errors import MetricError
 
 CONFIDENCE = 0.95
-_BOOTSTRAP_CHUNK = 1 << 22  # indices drawn at a time: 32 MiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,50 +166,6 @@ def _degrees(influences: Sequence[Mapping[str, float]]) -> int:
     if spread == 0.0:  # no variance at all, or too little for a float: the interval is a point whatever the quantile
         return 1
     return max(1, math.floor(math.fsum(variances) ** 2 / spread + 1e-9))
-
-
-def paired_difference(first: Sequence[float], second: Sequence[float], clusters: Sequence[str]) -> MeanInterval:
-    """Mean of ``second - first`` over the same samples, with its interval: usually much tighter than either mean's."""
-    if len(first) != len(second):
-        raise MetricError(f"a paired difference needs the same samples on both sides, got {len(first)}, {len(second)}")
-    return mean_interval([b - a for a, b in zip(first, second, strict=True)], clusters)
-
-
-def bootstrap_interval(
-    values: Sequence[float], clusters: Sequence[str], *, seed: str, replicates: int = 2000
-) -> tuple[float, float] | None:
-    """95 % percentile interval for the mean, drawing whole clusters with replacement.
-
-    Needs no normality, but is too short with few clusters (by almost a fifth at 10); prefer :func:`mean_interval`
-    unless the values are strongly skewed. Clusters are sorted by name before drawing, so order does not matter.
-
-    Args:
-        values: finite numbers, at least one.
-        clusters: the cluster of each value.
-        seed: any text; the same text draws the same replicates.
-        replicates: bootstrap samples.
-
-    Returns:
-        The interval, or None with fewer than two clusters.
-    """
-    if replicates < 1:
-        raise MetricError(f"replicates must be at least 1, got {replicates}")
-    members = _by_cluster(values, clusters)
-    groups = len(members)
-    if groups < 2:
-        return None
-    sums = np.array([math.fsum(part) for part in members.values()])
-    counts = np.array([float(len(part)) for part in members.values()])
-    rng = np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:16], "big")))
-    means = np.empty(replicates)
-    step = max(1, _BOOTSTRAP_CHUNK // groups)
-    for start in range(0, replicates, step):
-        stop = min(start + step, replicates)
-        drawn = rng.integers(0, groups, size=(stop - start, groups))
-        means[start:stop] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 @lru_cache(maxsize=1024)
