@@ -20,9 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tokbench.comparison.estimate import ClusterTable, bootstrap, cluster_table, estimate
+from tokbench.estimates import ClusterTable, bootstrap, cluster_table, estimate, t_quantile
 from tokbench.gate.items import GateItem, judged, tested
-from tokbench.stats import t_quantile
 
 NOMINAL = (93.0, 97.0)
 BOOTSTRAP_REPLICATES = 399

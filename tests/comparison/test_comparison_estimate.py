@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import coverage
-from tokbench.comparison.estimate import (
+from tokbench.estimates import (
     WORKING_CORRELATION,
     ClusterTable,
     Estimate,

@@ -81,7 +81,7 @@ def test_a_tolerance_forgives_a_loss_of_that_size(base: Path, tmp_path: Path) ->
 
 def test_the_number_of_gates_is_paid_for() -> None:
     """Evidence that fails one gate alone does not among forty others."""
-    from tokbench.comparison.estimate import cluster_table, estimate
+    from tokbench.estimates import cluster_table, estimate
     from tokbench.gate.items import judged, tested
 
     rng = np.random.default_rng(0)

@@ -23,7 +23,7 @@ from tokbench.metrics.histograms import (
     rarefaction,
     zipf_exponent,
 )
-from tokbench.stats import t_quantile
+from tokbench.estimates import t_quantile
 
 ZIPF, BIGRAM, NEIGHBOURS, INNOVATION = language.METRICS
 

@@ -9,19 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokbench.errors import MetricError
-from tokbench.stats import group_means, mean_interval, t_quantile
+from tokbench.stats import group_means, mean_interval
 
 
 def own(n: int) -> list[str]:
     return [f"c{index}" for index in range(n)]
-
-
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 9, 10, 57, 199, 200, 201, 202, 1000, 100_000])
-@pytest.mark.parametrize("probability", [0.5, 0.6, 0.9, 0.975, 0.995])
-def test_t_quantile_agrees_with_scipy(probability: float, degrees: int) -> None:
-    from scipy.special import stdtrit
-
-    assert t_quantile(probability, degrees) == pytest.approx(stdtrit(degrees, probability), rel=1e-10, abs=1e-12)
 
 
 def test_one_value_a_cluster_is_the_textbook_interval() -> None:
@@ -85,8 +77,6 @@ def test_bad_input_is_refused(values: list[float], clusters: list[str], words: s
 
 
 def test_other_bad_input_is_refused() -> None:
-    with pytest.raises(MetricError, match="quantile"):
-        t_quantile(0.975, 0)
     with pytest.raises(MetricError, match="groups"):
         group_means([1.0], ["a"], [], names=["x"])
 
@@ -113,7 +103,7 @@ def test_ignoring_clusters_would_cover_far_too_little() -> None:
     assert covers(10, 5, 2.0, respected=False) < 0.75
 
 
-def test_coverage_with_clusters_of_unequal_size_is_a_little_low() -> None:
+def test_coverage_with_clusters_of_unequal_size_is_nominal_too() -> None:
     rng = np.random.default_rng(3)
     sizes = [1, 1, 2, 2, 3, 3, 4, 4, 6, 6, 8, 8]
     names = [f"c{row}" for row, size in enumerate(sizes) for _ in range(size)]
@@ -122,7 +112,7 @@ def test_coverage_with_clusters_of_unequal_size_is_a_little_low() -> None:
         common = np.repeat(rng.normal(0, 1, len(sizes)), sizes)
         low, high = mean_interval((common + rng.normal(0, 1, len(names))).tolist(), names).ci95
         hits += low <= 0 <= high
-    assert 0.90 <= hits / 1000 <= 0.97
+    assert 0.93 <= hits / 1000 <= 0.97
 
 
 def test_groups() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokbench.comparison.differences import Difference, Interval, differences
 from tokbench.comparison.escape import terminal
-from tokbench.comparison.estimate import holm
+from tokbench.estimates import holm
 from tokbench.comparison.likeness import environment_notes, require_alike
 from tokbench.comparison.margins import Margin
 from tokbench.comparison.measured import MeasuredRun, Units, read_measured

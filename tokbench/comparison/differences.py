@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tokbench.comparison.estimate import ClusterTable, Estimate, bootstrap, cluster_table, estimate
+from tokbench.estimates import ClusterTable, Estimate, bootstrap, cluster_table, estimate
 from tokbench.comparison.measured import MeasuredRun, Units
 from tokbench.comparison.verdicts import Verdict
 from tokbench.errors import UsageError

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from tokbench.comparison.differences import Difference, GroupDifference
-from tokbench.comparison.estimate import holm
+from tokbench.estimates import holm
 from tokbench.comparison.verdicts import LEVEL
 from tokbench.comparison.words import interval_words, signed
 from tokbench.gate.config import Direction, GateConfig, Rule
@@ -20,7 +20,7 @@ Status = Literal["fail", "inconclusive", "better", "pass", "not compared"]
 
 
 class Evidence(Protocol):
-    """A difference that can be tested: an :class:`~tokbench.comparison.estimate.Estimate`, or signed ranks."""
+    """A difference that can be tested: an :class:`~tokbench.estimates.Estimate`, or signed ranks."""
 
     @property
     def value(self) -> float: ...

@@ -39,7 +39,7 @@ from tokbench.metrics.histograms import (
     zipf_exponent,
 )
 from tokbench.metrics.state import State
-from tokbench.stats import CONFIDENCE, t_quantile
+from tokbench.estimates import CONFIDENCE, t_quantile
 
 GROUPS = 8  # of images, for the jackknife
 MIN_COUNT, MIN_RANKS = 10, 10  # a code seen less often has no rank worth the name; fewer ranks have no slope
