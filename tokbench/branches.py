@@ -10,11 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from tokbench.cards import TokenizerCard
 from tokbench.contracts import Tokenizer
 from tokbench.encodings import Encoding, Tokens
 from tokbench.errors import UsageError
+
+
+class Survey(Protocol):
+    """What a branch must have seen of the whole set before the run."""
+
+    def see(self, encoding: Encoding, seeds: Sequence[int]) -> None:
+        """Take in the plain encoding of a batch, with the seeds ``derive`` will be given; in the set's order."""
+        ...
+
+    def finish(self) -> None:
+        """The whole set was seen."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +39,11 @@ class Branch:
         derive: (encoding, one seed a sample) → encoding of the same samples; None keeps the encoding.
         tokenizer: encodes and decodes instead of the run's own; None uses that one and its encoding.
         metrics: keys this branch feeds; None for all of the run's.
-        keeps_pictures: whether its reconstructions may be among the run's pictures; False for the many points of a curve.
+        keeps_pictures: whether its reconstructions may be among the run's pictures; False for a curve's many points.
+        survey: shown the plain encodings of all samples in a pass before the run; branches that share one show it once,
+            with the seeds of the first of them.
+        is_perturbed: no encoder made its encoding, so what the decoder makes of it may leave [0, 1], and a failure
+            costs the metrics it feeds, not the sample.
     """
 
     name: str
@@ -34,6 +51,8 @@ class Branch:
     tokenizer: Tokenizer | None = None
     metrics: tuple[str, ...] | None = None
     keeps_pictures: bool = True
+    survey: Survey | None = None
+    is_perturbed: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or not all(char.isalnum() or char in "=._-" for char in self.name):

@@ -138,8 +138,8 @@ class Record:
 class RunSpec:
     """Everything asked for; two runs with equal ``run_id`` were asked the same thing of the same data.
 
-    ``task`` is the task's full definition, ``metrics`` maps key to version. ``curves`` says which branches are points of
-    one rate–distortion curve, by the curve's name; the run's own tokenizer comes first.
+    ``task`` is the task's full definition, ``metrics`` maps key to version. ``curves`` says which branches are points
+    of one rate–distortion curve, by the curve's name; the run's own tokenizer comes first.
     """
 
     task: Mapping[str, Any]

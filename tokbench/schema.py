@@ -75,7 +75,7 @@ def result_from_json(row: Mapping[str, Any], *, where: str, folder: str | None =
             path=folder,
             **data,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as err:
+    except (LookupError, TypeError, ValueError, AttributeError) as err:
         raise ResultsError(f"{where} is malformed: {err!r}") from err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.report.chromium import find_chromium
 from tests.report.synthetic import HOSTILE, TASK, make_run, value_of
+from tokbench.curve_comparison import compare_curves
+from tokbench.curves import write_rate_distortion
+from tokbench.runfolder import read_records, read_result
 
 _FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -37,6 +41,28 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+def hostile_curves() -> dict[str, str]:
+    """Curves that cannot be read, and one that can, with hostile words."""
+    points = [{"x": i, "y": i, "series": text, "label": text} for i, text in enumerate(HOSTILE)]
+    good = {"x_title": HOSTILE[1], "y_title": HOSTILE[0], "points": points}
+    bad = {f"bad{i}_curve": text for i, text in enumerate((*HOSTILE, "[[1, NaN]]", "[" * 3000, "{}"))}
+    return {f"{HOSTILE[0]}_curve": json.dumps(good), **bad}
+
+
+@pytest.fixture(scope="session")
+def sweep_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a curve by length and one to compare it with."""
+    anchors = {"jpeg-q5": 1, "jpeg-q15": 2, "jpeg-q35": 3, "jpeg-q60": 4, "jpeg-q85": 6}
+    folder = make_run(
+        tmp_path_factory.mktemp("sweep") / "run", name="vary/length", lengths=(1, 2, 3), anchors=anchors,
+        card={"prefix_axis": "positions", "max_length": 64},
+        spec_changes={"curves": {"vary": ("length=1", "length=2", "length=3", ""), "jpeg": tuple(anchors)}},
+    )  # fmt: skip
+    found = compare_curves(read_result(folder), list(read_records(folder)), rates=("bpp",))
+    write_rate_distortion(folder, found)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run in which every text that comes from outside tries to break the page."""
@@ -57,6 +83,9 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         values={
             "psnr": value_of("psnr", 31.2, **changes, details={HOSTILE[0]: HOSTILE[1]}),
             "bad": value_of("rfid", None, key=HOSTILE[0], n=0, status="failed", reason=everything),
+            HOSTILE[3]: value_of(
+                "rfid", 3.0, key=HOSTILE[3], metric=HOSTILE[3], group="robustness", details=hostile_curves()
+            ),
         },
         status="failed",
         reason=everything,

@@ -102,6 +102,7 @@ def make_run(
     quality: float = 1.0,
     pictures: Mapping[str, np.ndarray] | None = None,
     lengths: Sequence[int] = (),
+    anchors: Mapping[str, int] | None = None,
     n: int = 12,
     words: Sequence[str] = (),
     card: Mapping[str, Any] | None = None,
@@ -112,11 +113,15 @@ def make_run(
     spec_changes: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Path:
-    """Write a run's folder: result, records and pictures, all consistent with each other."""
+    """Write a run's folder: result, records and pictures, all consistent with each other.
+
+    ``anchors`` are further branches, by bits a channel.
+    """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(7)
     images = dict(pictures or {f"scene/{index:03d}": _image(rng, size) for index in range(n)})
     branches = {"": 5 if quality >= 1 else 3} | {f"length={length}": 1 + index for index, length in enumerate(lengths)}
+    branches |= anchors or {}
     records, index = [], []
     (folder / "pictures").mkdir()
     for number, (sample_id, image) in enumerate(images.items()):

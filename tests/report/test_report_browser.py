@@ -16,11 +16,14 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def pages(runs: dict[str, Path], hostile_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pages(
+    runs: dict[str, Path], hostile_run: Path, sweep_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     out = tmp_path_factory.mktemp("reports")
     contents: dict[str, Sequence[Path]] = {
         "one": [runs["other"]], "two": [runs["plain"], runs["other"]], "lengths": [runs["lengths"]],
         "all": list(runs.values()), "hostile": [hostile_run],
+        "sweep": [sweep_run],
     }  # fmt: skip
     return {name: write_report(folders, out / f"{name}.html") for name, folders in contents.items()}
 

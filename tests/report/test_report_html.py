@@ -86,7 +86,14 @@ def check_self_contained(text: str, page: Page) -> None:
 def test_one_run_has_every_part(runs: dict[str, Path]) -> None:
     text, page = page_of(runs["other"])
     check_self_contained(text, page)
-    for title in ("Results", "Size groups", "Distributions", "Pictures", "Failed samples", "Spec and environment"):
+    for title in (
+        "Results",
+        "Size groups",
+        "Spread over samples",
+        "Pictures",
+        "Failed samples",
+        "Spec and environment",
+    ):
         assert f">{title}</h3>" in text, title
     for title in ("Citation", "How to read this page"):
         assert f">{title}</h2>" in text, title
@@ -239,6 +246,6 @@ def test_details_do_not_flood_the_table() -> None:
     from tokbench.report.view import detail_texts
 
     many = {"tokens": 5, **{f"usage[{book}]": 0.5 for book in range(70)}, "usage_curve": "[[1, 2]]"}
-    assert detail_texts(many) == ("tokens 5", "71 more in result.json")
+    assert detail_texts(many) == ("tokens 5", "70 more in result.json")
     assert detail_texts({"n_clusters": 58}) == ("58 independent sources",)
     assert len(detail_texts({f"a{number}": number for number in range(20)})) == 7

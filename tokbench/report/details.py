@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokbench.report.format import clean, format_count, format_duration, format_time
-from tokbench.report.runs import ReportRun, Section
-from tokbench.results import RunResult
+from tokbench.report.runs import PLAIN, ReportRun, Section
+from tokbench.results import RunResult, RunSpec
 
 TOKBENCH_PAPER = "2505.18142"
 _ARXIV = re.compile(r"^(?:arxiv:)?(\d{4}\.\d{4,5})(?:v\d+)?$", re.IGNORECASE)
@@ -124,12 +124,11 @@ def command(result: RunResult) -> str:
     if isinstance(typed, list) and len(typed) > 1 and typed[0] in ("tokbench", "__main__.py"):
         return clean(shlex.join(["tokbench", *map(str, typed[1:])]))
     spec = result.spec
-    lengths = [branch.removeprefix("length=") for branch in spec.branches if branch.startswith("length=")]
     options = {
         "tokenizer": spec.tokenizer.name,
         "task": spec.task.get("name"),
         "metrics": ",".join(spec.metrics),
-        "lengths": ",".join(lengths) or None,
+        **_branch_options(spec),
         "limit": spec.limit,
         "seed": spec.seed,
         "dtype": spec.dtype,
@@ -137,7 +136,23 @@ def command(result: RunResult) -> str:
         "batch-size": spec.batch_size,
     }
     words = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
-    return clean(shlex.join(["tokbench", "run", *words]))
+    return clean(shlex.join(["tokbench", "sweep" if spec.curves else "run", *words]))
+
+
+def _branch_options(spec: RunSpec) -> dict[str, str | None]:
+    """The options that ask for a run's branches, as far as they can be told from its spec."""
+    lengths = [branch.removeprefix("length=") for branch in spec.branches if branch.startswith("length=")]
+    if not spec.curves:
+        return {"lengths": ",".join(lengths) or None}
+    own, *others = spec.curves
+    if lengths and PLAIN in spec.curves[own]:
+        lengths.append(str(spec.tokenizer.max_length))
+    variants = [branch.removeprefix(f"{own}-") for branch in spec.curves[own] if branch]
+    return {
+        "lengths": ",".join(lengths) or None,
+        "variants": None if lengths else ",".join(variants),
+        "against": ",".join(others) or "none",
+    }
 
 
 def failures(section: Section) -> list[Failure]:

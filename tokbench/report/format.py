@@ -63,7 +63,7 @@ def style_of(value: float, unit: str, ci95: tuple[float, float] | None = None) -
     elif width > 0:
         decimals = _significant(width / 2, 2)
     else:
-        decimals = _significant(size, 3 if unit == "s" else 4) if unit not in _COUNTS else 1
+        decimals = _significant(size, 3 if unit == "s" else 4) if unit not in _COUNTS else max(1, _significant(size, 3))
     if width > 0:
         decimals = max(decimals, _significant(width, 1))
     return Style(factor, min(max(decimals, 0), _MAX_DECIMALS), shown_unit)
@@ -83,6 +83,12 @@ def format_interval(value: float | None, unit: str, ci95: tuple[float, float] | 
         return ""
     style = style_of(value, unit, ci95)
     return f"{style.number(ci95[0])} – {style.number(ci95[1])}"
+
+
+def format_change(value: float, unit: str, ci95: tuple[float, float] | None = None) -> str:
+    """A difference with its sign: ``+0.45 dB``, ``-12.3 %``."""
+    text = format_value(value, unit, ci95)
+    return f"+{text}" if value > 0 else text
 
 
 def format_count(n: int, unit: str = "") -> str:

@@ -27,10 +27,13 @@ from tokbench.report.regions import CROP_BUDGET, Regions, make_regions
 from tokbench.report.runs import ReportRun, Section, load_run, make_sections, sample_metrics
 from tokbench.report.sizes import SizeTables, size_tables
 from tokbench.report.svg import colour
+from tokbench.report.topic import Topic
+from tokbench.report.topics import topics
+from tokbench.report.tradeoff import Tradeoff, make_tradeoff
 from tokbench.runfolder import write_text
 
 PICTURE_BUDGET = 6_500_000  # characters of data URIs for each run
-STYLES = ("report.css", "regions.css")
+STYLES = ("report.css", "topics.css", "regions.css")
 SCRIPTS = ("report.js", "pictures.js", "lightbox.js", "gallery.js", "regions.js")  # each uses those before it
 _MAX_FAILURES = 200
 _MAX_TEXT = 2000  # longer foreign texts are cut in the middle
@@ -46,6 +49,8 @@ class SectionView:
     n_branch_rows: int
     sizes: SizeTables
     regions: Regions
+    tradeoff: Tradeoff | None
+    topics: list[Topic]
     lengths: list[LengthChart]
     distributions: list[Distribution]
     failures: list[details.Failure]
@@ -58,8 +63,10 @@ class SectionView:
             ("results", "Results", True),
             ("sizes", "Size groups", bool(self.sizes.first)),
             ("regions", "Words and faces", bool(self.regions.kinds)),
+            ("tradeoff", "Rate–distortion", self.tradeoff is not None),
             ("lengths", "Encoding length", bool(self.lengths)),
-            ("distributions", "Distributions", bool(self.distributions)),
+            *((topic.anchor, topic.title, True) for topic in self.topics),
+            ("distributions", "Spread over samples", bool(self.distributions)),
             ("pictures", "Pictures", True),
             ("failures", "Failed samples", True),
             ("details", "Spec and environment", True),
@@ -145,6 +152,7 @@ def _section_view(number: int, section: Section, store: PictureStore, crops: Cro
         for place, metric in enumerate(sample_metrics(section))
     ]
     regions = make_regions(section, crops)
+    tradeoff = make_tradeoff(section)
     pictures, numbers = gallery(section, store, also=regions.samples)
     return SectionView(
         number=number,
@@ -153,7 +161,9 @@ def _section_view(number: int, section: Section, store: PictureStore, crops: Cro
         n_branch_rows=sum(bool(row.metric.branch and not row.keys) for _, part in rows for row in part),
         sizes=size_tables(section),
         regions=regions,
-        lengths=length_charts(section),
+        tradeoff=tradeoff,
+        topics=topics(section),
+        lengths=[] if tradeoff is not None and tradeoff.covers_lengths else length_charts(section),
         distributions=[chart for chart in charts if chart is not None],
         failures=details.failures(section),
         gallery={**pictures, "items": regions.linked(numbers)},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tokbench.curves import Kept, read_rate_distortion
 from tokbench.results import Record, RunResult, Value
 from tokbench.runfolder import RECORDS, Pictures, read_pictures, read_records, read_result
 
@@ -15,11 +16,12 @@ PLAIN = ""  # the branch of the plain reconstruction
 
 @dataclass(frozen=True, kw_only=True)
 class ReportRun:
-    """One run: its result, its records and the pictures it kept."""
+    """One run: its result, its records, the pictures it kept, and what its curves came to."""
 
     result: RunResult
     records: tuple[Record, ...] = ()
     pictures: tuple[Pictures, ...] = ()
+    curves: Kept = field(default_factory=Kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,10 @@ class Section:
 def load_run(folder: Path) -> ReportRun:
     """Read a run's folder; a run that left no records or pictures has none."""
     records = tuple(read_records(folder)) if (folder / RECORDS).exists() else ()
-    return ReportRun(result=read_result(folder), records=records, pictures=tuple(read_pictures(folder)))
+    result = read_result(folder)
+    home = Path(result.path or folder)
+    curves = read_rate_distortion(home, run_id=result.run_id)
+    return ReportRun(result=result, records=records, pictures=tuple(read_pictures(folder)), curves=curves)
 
 
 def make_sections(runs: Iterable[ReportRun]) -> list[Section]:

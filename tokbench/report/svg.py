@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from tokbench.report.format import clean
 
-N_COLOURS = 6  # run colours in report.css
+N_COLOURS = 9  # run colours in report.css
 
 
 def element(name: str, *children: str | Markup, **attributes: str | float | None) -> Markup:

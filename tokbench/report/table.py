@@ -20,6 +20,7 @@ Kind = Literal["metric", "branch", "group"]
 
 _GAP = 2
 _MIN_NAME = 18
+_MOST_BRANCHES = 8  # of a metric; more are a curve, which a list does not show
 _MAX_TEXT = 600  # longer foreign texts are cut in the middle
 _STYLES = {"ok": "", "undefined": "yellow", "skipped": "dim", "failed": "bold red"}
 _PLAIN = str.maketrans({"↑": "^", "↓": "v", "–": "-", "…": "~", "·": "-", "µ": "u", "×": "x", "∞": "inf", "−": "-"})
@@ -81,7 +82,11 @@ def print_results(result: RunResult, *, file: TextIO | None = None, width: int |
     is_terminal = out.isatty()
     if width is None and is_terminal:
         width = Console(file=out).width
-    text = results_table(result, width=width, is_terminal=is_terminal)
+    emit(results_table(result, width=width, is_terminal=is_terminal), out)
+
+
+def emit(text: str, out: TextIO) -> None:
+    """Write text to ``out``, with plain characters for those that its encoding lacks."""
     encoding = getattr(out, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)
@@ -92,7 +97,8 @@ def print_results(result: RunResult, *, file: TextIO | None = None, width: int |
 
 def _rows(same: list[Value]) -> Iterable[_Row]:
     """One metric: its value, its size groups, its branches."""
-    for index, value in enumerate(same):
+    folded = len(same) - 1 if len(same) > _MOST_BRANCHES + 1 else 0
+    for index, value in enumerate(same[:1] if folded else same):
         is_branch = bool(value.branch) and index > 0
         name = _flat(value.branch if is_branch else value.key)
         is_ok = value.status == "ok"
@@ -113,6 +119,8 @@ def _rows(same: list[Value]) -> Iterable[_Row]:
                 interval=format_interval(group.value, value.unit, group.ci95),
                 n=format_count(group.n, _flat(value.n_unit)),
             )
+    if folded:
+        yield _Row(kind="branch", name=f"{folded} branches", value="", reason="in result.json and the report")
 
 
 def _missing_lines(missing: Missing, width: int | None) -> list[Text]:

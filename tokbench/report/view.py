@@ -23,6 +23,7 @@ from tokbench.report.runs import PLAIN, Section
 from tokbench.results import RunResult, Value
 
 _N_DETAILS = 6
+_MOST_DETAILS = 40
 _N_TILES = 6
 
 
@@ -83,7 +84,7 @@ def result_rows(section: Section) -> list[tuple[str, list[ResultRow]]]:
         (
             part.group,
             [
-                *(_result_row(section, key) for keys in part.metrics for key in keys),
+                *(value_row(section, key) for keys in part.metrics for key in keys),
                 *(_missing_row(missing) for missing in part.missing),
             ],
         )
@@ -118,15 +119,15 @@ def tiles(section: Section, result: RunResult) -> list[Tile]:
     ]
 
 
-def detail_texts(details: Mapping[str, float | int | str]) -> tuple[str, ...]:
+def detail_texts(details: Mapping[str, float | int | str], *, limit: int = _N_DETAILS) -> tuple[str, ...]:
     """Further numbers of a value, in words where they are known: ``58 independent sources``.
 
-    Numbers of one codebook (``usage[3]``) and curves (JSON under a name that ends in ``_curve``) stay in result.json;
-    so does what is beyond the first few.
+    Curves (JSON under a name that ends in ``_curve``) are drawn elsewhere. Numbers of one codebook (``usage[3]``) stay
+    in result.json, and so does what is beyond the first few.
     """
-    plain = [name for name in details if not name.endswith(("]", "_curve"))]
-    texts = [_detail(name, details[name]) for name in plain[:_N_DETAILS]]
-    hidden = len(details) - len(texts)
+    names = [name for name in details if not name.endswith("_curve")]
+    texts = [_detail(name, details[name]) for name in [name for name in names if not name.endswith("]")][:limit]]
+    hidden = len(names) - len(texts)
     return (*texts, f"{hidden} more in result.json") if hidden else tuple(texts)
 
 
@@ -142,7 +143,8 @@ def _detail(name: str, item: float | int | str) -> str:
     return f"{name.replace('_', ' ')} {format_detail(item)}"
 
 
-def _result_row(section: Section, key: str) -> ResultRow:
+def value_row(section: Section, key: str, *, all_details: bool = False) -> ResultRow:
+    """A value key's row, with the first few of its further numbers or all of them."""
     values = section.values(key)
     present = [value for value in values if value is not None]
     metric = present[0]
@@ -160,7 +162,9 @@ def _result_row(section: Section, key: str) -> ResultRow:
         cells=cells,
         n=" / ".join(counts),
         plot=interval_plot(metric, shown, span),
-        details=detail_texts(metric.details) if len(present) == 1 else (),
+        details=detail_texts(metric.details, limit=_MOST_DETAILS if all_details else _N_DETAILS)
+        if len(present) == 1
+        else (),
         note=f"versions {', '.join(map(str, versions))} differ: not comparable" if len(versions) > 1 else "",
     )
 

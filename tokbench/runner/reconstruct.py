@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -14,13 +13,14 @@ import numpy as np
 from tokbench.branches import Branch
 from tokbench.contracts import Timing
 from tokbench.encodings import BitCodes, Encoding, Latents, Tokens
-from tokbench.errors import SampleError, TokbenchError, TokenizerError
-from tokbench.images import decode_image, to_float, to_uint8
+from tokbench.errors import TokbenchError, TokenizerError
+from tokbench.images import to_float, to_uint8
 from tokbench.metrics.cost import Footprint, measure_footprint
 from tokbench.placement import check_size
 from tokbench.results import PLAIN
 from tokbench.runner.checks import check_encoding, check_images, clamped_share
 from tokbench.runner.loading import Failure, Loaded
+from tokbench.runner.survey import Surveys
 from tokbench.seeds import sample_seed
 from tokbench.tokenizers import Wrapped, wrap
 
@@ -78,6 +78,19 @@ class Reconstructor(Protocol):
         """Every sample of the batch is in one of the results, in order."""
         ...
 
+    @property
+    def broken_branches(self) -> Mapping[str, Exception]:
+        """Perturbed branches that failed, with the error; they are left out from there on."""
+        ...
+
+    def survey(self, loaded: Sequence[Loaded]) -> None:
+        """Show a batch's plain encoding to the branches that must see the whole set first."""
+        ...
+
+    def end_survey(self) -> None:
+        """The whole set was shown."""
+        ...
+
     def time(self, loaded: Sequence[Loaded], *, budget_s: float) -> list[Timing]:
         """Encode and decode the batch again and again, for about that long; empty where there is nothing to time."""
         ...
@@ -97,6 +110,12 @@ class TokenizerReconstructor:
         self._dtype = dtype
         self._seed = seed
         self._input_is_safe = False
+        self._surveys = Surveys(branches, seed=seed)
+        self._broken: dict[str, Exception] = {}
+
+    @property
+    def broken_branches(self) -> Mapping[str, Exception]:
+        return self._broken
 
     def __call__(self, loaded: Sequence[Loaded]) -> list[Reconstructed | Failure]:
         try:
@@ -116,8 +135,33 @@ class TokenizerReconstructor:
             encoding = self._encode(self._tokenizer, images, ids)
             outputs = {PLAIN: self._decode(self._tokenizer, encoding, images, ids)}
             for branch in self._branches:
-                outputs[branch.name] = self._branch(branch, encoding, images, ids)
+                if branch.name in self._broken:
+                    continue
+                try:
+                    outputs[branch.name] = self._branch(branch, encoding, images, ids)
+                except _StageError as err:
+                    if not branch.is_perturbed:
+                        raise
+                    cause = err.__cause__
+                    self._broken[branch.name] = cause if isinstance(cause, TokbenchError) else err
         return Reconstructed(loaded=tuple(loaded), branches=outputs)
+
+    def survey(self, loaded: Sequence[Loaded]) -> None:
+        """A sample that cannot be encoded is left out; the run proper will say why."""
+        import torch
+
+        ids = [item.sample.id for item in loaded]
+        try:
+            with torch.inference_mode():
+                encoding = self._encode(self._tokenizer, self._images(loaded), ids)
+        except _StageError:
+            for item in loaded if len(loaded) > 1 else ():
+                self.survey([item])
+            return
+        self._broken |= self._surveys.see(encoding, ids)
+
+    def end_survey(self) -> None:
+        self._broken |= self._surveys.finish()
 
     def time(self, loaded: Sequence[Loaded], *, budget_s: float) -> list[Timing]:
         """The first pass is the warm-up; at least one more follows, at most 50."""
@@ -168,7 +212,7 @@ class TokenizerReconstructor:
             seeds = [sample_seed(self._seed, sample_id, branch.name) for sample_id in ids]
             encoding = _staged("encode", branch.name, lambda: derive(encoding, seeds))
             _staged("encode", branch.name, lambda: check_encoding(encoding, n=len(ids), card=tokenizer.card))
-        return self._decode(tokenizer, encoding, images, ids)
+        return self._decode(tokenizer, encoding, images, ids, is_perturbed=branch.is_perturbed)
 
     def _encode(self, tokenizer: Wrapped, images: torch.Tensor, ids: Sequence[str]) -> Encoding:
         import torch
@@ -182,14 +226,22 @@ class TokenizerReconstructor:
         _staged("encode", tokenizer.card.name, lambda: check_encoding(encoding, n=len(ids), card=tokenizer.card))
         return encoding
 
-    def _decode(self, tokenizer: Wrapped, encoding: Encoding, images: torch.Tensor, ids: Sequence[str]) -> BranchOutput:
+    def _decode(
+        self,
+        tokenizer: Wrapped,
+        encoding: Encoding,
+        images: torch.Tensor,
+        ids: Sequence[str],
+        *,
+        is_perturbed: bool = False,
+    ) -> BranchOutput:
         seeds = [sample_seed(self._seed, sample_id) for sample_id in ids]
         decoded = _staged("decode", tokenizer.card.name, lambda: tokenizer.decode(encoding, seeds=seeds))
         n, _, height, width = images.shape
         checked = _staged(
             "decode",
             tokenizer.card.name,
-            lambda: check_images(decoded, shape=(n, 3, height, width), card=tokenizer.card),
+            lambda: check_images(decoded, shape=(n, 3, height, width), card=tokenizer.card, is_perturbed=is_perturbed),
         ).float()
         return BranchOutput(
             pixels=to_uint8(checked).permute(0, 2, 3, 1).contiguous().cpu().numpy(),
@@ -205,52 +257,6 @@ class TokenizerReconstructor:
         elif self._device == "mps":
             torch.mps.synchronize()
         return time.perf_counter()
-
-
-class FolderReconstructor:
-    """Reads reconstructions someone else made: ``DIR/<sample id>.<any image extension>`` on the compared grid."""
-
-    _EXTENSIONS = (".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".avif", ".JPEG", ".JPG", ".PNG")
-
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise TokenizerError(f"{folder} is not a directory of reconstructions")
-        self._folder = folder
-
-    def __call__(self, loaded: Sequence[Loaded]) -> list[Reconstructed | Failure]:
-        return [self._one(item) for item in loaded]
-
-    def _one(self, item: Loaded) -> Reconstructed | Failure:
-        try:
-            pixels = self._read(item)
-        except SampleError as err:
-            return Failure(sample=item.sample, stage="decode", error=str(err))
-        output = BranchOutput(pixels=pixels[None], encoding=None, clamped=(0.0,))
-        return Reconstructed(loaded=(item,), branches={PLAIN: output}, is_compared_grid=True)
-
-    def time(self, loaded: Sequence[Loaded], *, budget_s: float) -> list[Timing]:  # noqa: ARG002
-        """Files cost nothing to make."""
-        return []
-
-    def footprint(self, loaded: Loaded) -> Footprint | None:  # noqa: ARG002
-        """There is no tokenizer to look at."""
-        return None
-
-    def _read(self, item: Loaded) -> np.ndarray:
-        base = self._folder / item.sample.id
-        found = [path for ext in self._EXTENSIONS if (path := base.with_name(base.name + ext)).is_file()]
-        if not found:
-            raise SampleError(f"no reconstruction {item.sample.id}.png (or .webp, .jpg, …) in {self._folder}")
-        if len({path.resolve() for path in found}) > 1:
-            raise SampleError(f"several reconstructions of {item.sample.id}: {', '.join(path.name for path in found)}")
-        pixels = decode_image(found[0].read_bytes(), name=str(found[0]))
-        if pixels.shape != item.reference.shape:
-            height, width = item.reference.shape[:2]
-            raise SampleError(
-                f"{found[0].name} is {pixels.shape[1]}×{pixels.shape[0]}, expected {width}×{height}: "
-                "`tokbench data export TASK DIR` writes the references at the size to reconstruct"
-            )
-        return pixels
 
 
 class _StageError(TokenizerError):

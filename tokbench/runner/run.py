@@ -18,7 +18,7 @@ from tokbench.cards import TokenizerCard
 from tokbench.contracts import CostMetric
 from tokbench.errors import TokenizerError
 from tokbench.requirements import why_unavailable
-from tokbench.results import Record, RunResult, RunSpec, RunStatus
+from tokbench.results import PLAIN, Record, RunResult, RunSpec, RunStatus
 from tokbench.runner.collect import Collector
 from tokbench.runner.loading import Failure, Loaded, batches, load_all, load_sample
 from tokbench.runner.measure import Measured, Measurer
@@ -38,7 +38,7 @@ class RunPlan:
     """Everything a run needs, resolved. ``workers`` is the number of loading and of metric threads each.
 
     ``asked_by`` names, by metric key, the branches a metric asked for itself; ``not_applicable`` says, by metric key,
-    why one has nothing to say of this tokenizer.
+    why one has nothing to say of this tokenizer; ``broken``, by metric key, what went wrong when it was asked.
     """
 
     task: Task
@@ -58,6 +58,7 @@ class RunPlan:
     has_tokenizer: bool = True
     asked_by: Mapping[str, Sequence[str]] = field(default_factory=dict)
     not_applicable: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, Exception] = field(default_factory=dict)
     curves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def spec(self) -> RunSpec:
@@ -99,6 +100,8 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
         asked_by=plan.asked_by,
         not_applicable=plan.not_applicable,
     )
+    for key, error in plan.broken.items():
+        measurer.report_broken(key, PLAIN, error)
     sink.begin(outline)
     progress.started(task=plan.task.name, tokenizer=plan.card.name, total=len(plan.manifest.samples))
     tally = _Tally(sink, progress, collector)
@@ -110,6 +113,8 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
             collector.timings = plan.reconstructor.time(first, budget_s=TIMING_BUDGET_S)
             for timing in collector.timings:
                 sink.timing(timing)
+        if any(branch.survey is not None for branch in plan.branches):
+            _survey(plan)
         _stream(plan, measurer, tally)
         if collector.timings:
             collector.footprint = plan.reconstructor.footprint(first[0])
@@ -121,6 +126,10 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
         progress.finished()
     if status == "complete" and tally.ok == 0:
         status, reason = "failed", f"all {tally.done} samples failed; the first: {tally.first_error}"
+    for branch, error in plan.reconstructor.broken_branches.items():
+        for key, names in plan.asked_by.items():
+            if branch in names:
+                measurer.report_broken(key, branch, error)
     values = collector.values()
     influences = collector.influences()
     if influences.by_key:
@@ -186,6 +195,25 @@ class _Tally:
             raise _HopelessError(
                 f"the tokenizer failed on the first {self._tokenizer_failures} samples: {self.first_error}"
             )
+
+
+def _survey(plan: RunPlan) -> None:
+    """Show the encodings of the whole set, in order, to the branches that must see it first."""
+    loaded = load_all(
+        plan.manifest.samples,
+        root=plan.manifest.root,
+        task=plan.task,
+        card=plan.card,
+        workers=plan.workers,
+        ahead=2 * plan.batch_size + plan.workers,
+    )
+    try:
+        for item in batches(loaded, batch_size=plan.batch_size):
+            if not isinstance(item, Failure):
+                plan.reconstructor.survey(item)
+    finally:
+        loaded.close()
+    plan.reconstructor.end_survey()
 
 
 def _stream(plan: RunPlan, measurer: Measurer, tally: _Tally) -> None:
@@ -272,9 +300,12 @@ def run_id(spec: RunSpec) -> str:
 
 
 def _limit_status(plan: RunPlan) -> tuple[RunStatus, str, Exception | None]:
-    if plan.limit is None:
-        return "complete", "", None
-    return "partial", f"--limit {plan.limit}: {len(plan.manifest.samples)} samples, not the whole set", None
+    n = len(plan.manifest.samples)
+    if plan.limit is not None:
+        return "partial", f"--limit {plan.limit}: {n} samples, not the whole set", None
+    if plan.task.n_samples is not None and n != plan.task.n_samples:
+        return "partial", f"{plan.manifest.name} has {n} samples here, the whole set {plan.task.n_samples}", None
+    return "complete", "", None
 
 
 def _now() -> str:
