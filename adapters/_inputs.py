@@ -20,6 +20,12 @@ def check_images(card: TokenizerCard, images: torch.Tensor) -> None:
             "convert with tokbench.images.to_float and put the channels second"
         )
     height, width = images.shape[2:]
+    if card.fixed_size_px is not None and (width, height) != (card.fixed_size_px, card.fixed_size_px):
+        side = card.fixed_size_px
+        raise UnsupportedInputError(
+            f"{card.name} takes images of {side}×{side} px, got {width}×{height} (w×h); choose a task of that size, or "
+            "crop or resize them first"
+        )
     multiple = card.size_multiple
     if not height or not width or height % multiple or width % multiple:
         raise UnsupportedInputError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.errors import BadOutputError
+from tokbench.quantisers import Quantiser
 from tokbench_adapters._inputs import check_images
 
 if TYPE_CHECKING:
@@ -64,15 +65,19 @@ class ResidualQuantiser:
         self._offsets = (self._codebooks * self._codebooks).sum(-1)
 
     def encode(self, images: torch.Tensor) -> Tokens:
-        """Float ``(n, 3, h, w)`` in [0, 1] → one stream of int64 ``(n, h/8, w/8)`` a level."""
+        """Float ``(n, 3, h, w)`` in [0, 1] → one stream of int64 ``(n, h/8, w/8)`` a level.
+
+        The first stream carries the projected blocks it was chosen for; from them the later levels' vectors follow.
+        """
         import torch
         import torch.nn.functional as F
 
         check_images(self._card, images)
-        indices = []
+        indices, vectors = [], []
         for image in images.to(self.mean):
             blocks = F.pixel_unshuffle(image, BLOCK_PX)
             residual = (self._analysis @ (blocks.flatten(1) - self.mean)).T.contiguous()
+            vectors.append(residual.unflatten(0, blocks.shape[1:]))
             levels = []
             for codebook, offset in zip(self._codebooks, self._offsets, strict=True):
                 index = torch.addmm(offset, residual, codebook.T, alpha=-2).argmin(1)
@@ -81,9 +86,22 @@ class ResidualQuantiser:
             indices.append(torch.stack(levels).unflatten(1, blocks.shape[1:]))
         return Tokens(
             streams=tuple(
-                TokenStream(indices=level, codebook_size=self._codebooks.shape[1], codebook=str(number))
+                TokenStream(
+                    indices=level,
+                    codebook_size=self._codebooks.shape[1],
+                    codebook=str(number),
+                    vectors=torch.stack(vectors) if number == 0 else None,
+                )
                 for number, level in enumerate(torch.stack(indices, dim=1))
             )
+        )
+
+    def facts(self) -> Quantiser:
+        """What a perturbation needs to know."""
+        return Quantiser(
+            kind="lookup",
+            composition="residual" if len(self._codebooks) > 1 else "single",
+            codebooks={str(number): entries for number, entries in enumerate(self._codebooks)},
         )
 
     def latents(self, encoding: Encoding) -> list[torch.Tensor]:

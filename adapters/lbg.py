@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
+    from tokbench.quantisers import Quantiser
 
 COORDINATES = 96
 
@@ -56,3 +57,7 @@ class ResidualLbg:
             blocks = self._synthesis @ latent.flatten(1) + self._quantiser.mean
             images.append(F.pixel_shuffle(blocks.unflatten(1, latent.shape[1:]), BLOCK_PX))
         return torch.stack(images).to(self._dtype)
+
+    def quantiser(self) -> Quantiser:
+        """The codebooks, for perturbations."""
+        return self._quantiser.facts()

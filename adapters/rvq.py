@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
+    from tokbench.quantisers import Quantiser
 
 COORDINATES = 64
 
@@ -54,3 +55,7 @@ class ConvRvq:
         # One image at a time: a convolution of another batch may sum in another order.
         images = [synthesise(self._weights, latent[None]) for latent in self._quantiser.latents(encoding)]
         return torch.cat(images).to(self._dtype)
+
+    def quantiser(self) -> Quantiser:
+        """The codebooks, for perturbations."""
+        return self._quantiser.facts()

@@ -65,3 +65,37 @@ def test_rows_are_selected_in_the_given_order() -> None:
 def test_malformed_encodings_are_refused(make: object, message: str) -> None:
     with pytest.raises(BadOutputError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_what_stands_beside_the_codes_goes_where_they_go() -> None:
+    vectors, replaced = torch.arange(24.0).reshape(2, 4, 3), torch.tensor([[True, False, False, True], [False] * 4])
+    tokens = Tokens(streams=(stream(2, 4, vectors=vectors, replaced=replaced), stream(2, 4)))
+    picked = tokens.select([1, 0]).streams[0]
+    assert picked.vectors is not None
+    assert picked.vectors.tolist() == vectors[[1, 0]].tolist()
+    assert picked.replaced.tolist() == replaced[[1, 0]].tolist()  # type: ignore[union-attr]
+    short = tokens.keep_positions(2).streams[0]
+    assert short.vectors.tolist() == vectors[:, :2].tolist()  # type: ignore[union-attr]
+    assert short.replaced.tolist() == replaced[:, :2].tolist()  # type: ignore[union-attr]
+    assert tokens.keep_streams(1).streams[0].vectors is vectors
+    bits = BitCodes(values=vectors > 5, vectors=vectors, replaced=replaced).select([1])
+    assert bits.vectors.tolist() == vectors[[1]].tolist()  # type: ignore[union-attr]
+    assert bits.replaced.tolist() == [[False] * 4]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("beside", "message"),
+    [
+        ({"vectors": torch.zeros(2, 4)}, r"\(n, \*grid, d\) with \(n, \*grid\) \(2, 4\)"),
+        ({"vectors": torch.zeros(2, 3, 5)}, "vectors must be floating point"),
+        ({"vectors": torch.zeros(2, 4, 5, dtype=torch.int64)}, "got torch.int64"),
+        ({"vectors": torch.zeros(2, 4, 0)}, "vectors must be floating point"),
+        ({"replaced": torch.zeros(2, 4)}, "replaced must be bool"),
+        ({"replaced": torch.zeros(2, 3, dtype=torch.bool)}, r"of shape \(2, 4\)"),
+    ],
+)
+def test_what_stands_beside_the_codes_must_fit_them(beside: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(BadOutputError, match=message):
+        stream(2, 4, **beside)
+    with pytest.raises(BadOutputError, match=message):
+        BitCodes(values=torch.zeros(2, 4, 5, dtype=torch.bool), **beside)

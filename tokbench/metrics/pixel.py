@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tokbench.cards import MetricCard
 from tokbench.contracts import Comparison, Feature, Summary
 from tokbench.metrics.base import PairFunction, of_images, require_images
@@ -101,30 +103,35 @@ class PooledPsnr:
     """PSNR of the whole set: dB of the mean squared error over every value of every image.
 
     One bad image weighs more here than in the mean of dB, and a large image more than a small one. The state is two
-    integer sums, so any split of the set gives the same number exactly.
+    whole numbers an image, so any split of the set gives the same value exactly.
     """
 
     card: MetricCard
     features: tuple[Feature, ...] = ()
 
     def new_state(self) -> State:
-        return State({name: Field(reduction="sum") for name in ("squared_error", "values", "images", "identical")})
+        return State({"errors": Field(reduction="cat", dtype="int64", shape=(2,))})
 
     def update(self, state: State, comparison: Comparison) -> None:
         errors = squared_errors(reference=comparison.reference, reconstruction=comparison.reconstruction)
-        state.add("squared_error", sum(errors))
-        state.add("values", comparison.reference.numel())
-        state.add("images", len(errors))
-        state.add("identical", errors.count(0))
+        values = comparison.reference[0].numel()
+        state.add("errors", np.array([(error, values) for error in errors], np.int64))
 
     def compute(self, state: State) -> Summary:
-        images = state["images"]
-        if images == 0:
+        rows = state["errors"]
+        n = len(rows)
+        if n == 0:
             return Summary(value=None, n=0, reason="no images were compared")
+        error, values = (int(total) for total in rows.sum(axis=0))
+        value = decibels(error, values)
+        influences = np.zeros(n)
+        if error and value < CAP_DB:  # at the cap no single image moves it
+            influences = 10 / math.log(10) * n * (rows[:, 1] / values - rows[:, 0] / error)
         return Summary(
-            value=decibels(state["squared_error"], state["values"]),
-            n=images,
-            details={"mse": state["squared_error"] / state["values"], "identical_images": state["identical"]},
+            value=value,
+            n=n,
+            details={"mse": error / values, "identical_images": int((rows[:, 0] == 0).sum())},
+            influences=influences,
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tokbench.errors import MetricError
+from tokbench.metrics.rows import Rows
 
 Reduction = Literal["sum", "max", "min", "cat", "histogram"]
 
@@ -29,7 +30,8 @@ class Field:
 
     Attributes:
         reduction: ``sum``, ``max``, ``min`` (scalars, or arrays of ``shape`` elementwise); ``cat`` (rows of ``shape``,
-            in the order seen: grows with the set); ``histogram`` (see :class:`Histogram`).
+            in the order seen: grows with the set, in memory and then in a temporary file, see
+            :class:`~tokbench.metrics.rows.Rows`); ``histogram`` (see :class:`Histogram`).
         dtype: ``int64`` or ``float64`` (any numpy type for ``cat``). An integer scalar is a Python int without limit;
             an integer array wraps at 2^63.
         shape: of the value; of one row for ``cat``.
@@ -170,12 +172,7 @@ class State:
     def __getitem__(self, name: str) -> Any:
         """The value: int, float or array; None for an extreme of nothing; rows for ``cat``; a :class:`Histogram`."""
         field = self._field(name)
-        if field.reduction == "cat":
-            rows = self._values[name]
-            if len(rows) != 1:
-                self._values[name] = rows = [np.concatenate([np.empty((0, *field.shape), field.dtype), *rows])]
-            return rows[0]
-        return self._values[name]
+        return self._values[name].array() if field.reduction == "cat" else self._values[name]
 
     def __contains__(self, name: str) -> bool:
         return name in self._fields
@@ -235,7 +232,10 @@ class State:
                 state._values[name] = row["value"]
             else:
                 array = np.array(arrays[f"{index}"])
-                state._values[name] = [array] if field.reduction == "cat" else array
+                if field.reduction == "cat":
+                    state._values[name].append(array)
+                else:
+                    state._values[name] = array
         return state
 
     def _field(self, name: str) -> Field:
@@ -248,7 +248,7 @@ def _empty(field: Field) -> Any:
     if field.reduction == "histogram":
         return Histogram(field.max_keys)
     if field.reduction == "cat":
-        return []
+        return Rows(field.dtype, field.shape)
     if field.dtype not in ("int64", "float64"):
         raise MetricError(f"a {field.reduction} field is int64 or float64, not {field.dtype}")
     if field.reduction != "sum":

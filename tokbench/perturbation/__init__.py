@@ -1,0 +1,1 @@
+"""Perturbations of encodings: what a generator that errs a little would hand to the decoder, as pure functions."""
