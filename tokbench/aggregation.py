@@ -79,19 +79,26 @@ class Columns:
         """The cluster of each of these samples."""
         return [self._cluster_of[sample] for sample in ids]
 
-    def influences(self, key: str, ids: Sequence[str]) -> np.ndarray | None:
+    def influences(self, key: str, ids: Sequence[str], *, groups: Sequence[str] = ()) -> np.ndarray | None:
         """How much each of these samples moves the mean of a column, as :class:`~tokbench.contracts.Summary` has it.
 
-        None if the column holds anything of other samples.
+        With ``groups`` it is the unweighted mean of these groups' means. None if the column holds anything of other
+        samples, or a group is empty.
         """
         column = self[key]
         place = {self._samples[sample]: row for row, sample in enumerate(ids)}
         if not column.values or not set(column.samples) <= place.keys():
             return None
         values = np.frombuffer(column.values, np.float64)
+        rows = np.array([place[sample] for sample in column.samples])
+        members = [np.array([name == group for name in column.groups]) for group in groups]
         moves = np.zeros(len(ids))
-        np.add.at(moves, [place[sample] for sample in column.samples], values - values.mean())
-        return moves * (len(ids) / len(values))
+        for member in members or [np.ones(len(values), bool)]:
+            if not member.any():
+                return None
+            inside = values[member]
+            np.add.at(moves, rows[member], (inside - inside.mean()) / (len(inside) * max(1, len(groups))))
+        return moves * len(ids)
 
     def _append(self, key: str, value: float, sample: int, cluster: int, group: str | None) -> None:
         column = self[key]

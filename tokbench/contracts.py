@@ -214,7 +214,9 @@ class StatefulMetric(Protocol):
 
     def update(self, state: State, comparison: Comparison) -> None: ...
 
-    def compute(self, state: State) -> Summary: ...
+    def compute(self, state: State) -> Summary:
+        """The number; raises NotApplicableError if there is no such number for this kind of tokenizer."""
+        ...
 
 
 @runtime_checkable

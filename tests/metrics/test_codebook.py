@@ -13,7 +13,7 @@ from metric_inputs import blank
 
 from tokbench.contracts import StatefulMetric, Summary
 from tokbench.encodings import BitCodes, Encoding, Latents, Payloads, Tokens, TokenStream
-from tokbench.errors import BadOutputError, MetricError
+from tokbench.errors import BadOutputError, MetricError, NotApplicableError
 from tokbench.metrics import codebook, usage
 from tokbench.metrics.codes import count_codes, pack_bits
 
@@ -135,10 +135,9 @@ def test_one_name_for_two_sizes_is_an_error_when_seen_and_when_merged() -> None:
     ],
 )
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.card.key)
-def test_encodings_without_a_codebook_give_a_reason(metric: StatefulMetric, encoding: Encoding, words: str) -> None:
-    result = summary(metric, encoding)
-    assert result.value is None
-    assert words in result.reason
+def test_encodings_without_a_codebook_do_not_apply(metric: StatefulMetric, encoding: Encoding, words: str) -> None:
+    with pytest.raises(NotApplicableError, match=words):
+        summary(metric, encoding)
     assert summary(metric).reason
 
 

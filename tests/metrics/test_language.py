@@ -13,7 +13,8 @@ from metric_inputs import blank
 
 from tokbench.contracts import StatefulMetric, Summary
 from tokbench.encodings import BitCodes, Encoding, Latents, Payloads, Tokens, TokenStream
-from tokbench.errors import MetricError
+from tokbench.errors import MetricError, NotApplicableError
+from tokbench.estimates import t_quantile
 from tokbench.metrics import language
 from tokbench.metrics.histograms import (
     chance_joint_entropy,
@@ -23,7 +24,6 @@ from tokbench.metrics.histograms import (
     rarefaction,
     zipf_exponent,
 )
-from tokbench.estimates import t_quantile
 
 ZIPF, BIGRAM, NEIGHBOURS, INNOVATION = language.METRICS
 
@@ -208,13 +208,17 @@ class TestEvery:
             (None, "no encodings were given"),
             (Latents(values=torch.zeros(1, 4, 2, 2)), "continuous latents"),
             (Payloads(files=(b"x",)), "coded file"),
-            (Tokens.grid(torch.zeros((2, 0), dtype=torch.int64), codebook_size=4), "no tokens were sent"),
         ],
     )
-    def test_nothing_to_count_is_a_reason(self, metric: StatefulMetric, encoding: Encoding, words: str) -> None:
-        result = summary(metric, encoding)
-        assert result.value is None
-        assert words in result.reason
+    def test_encodings_without_a_codebook_do_not_apply(
+        self, metric: StatefulMetric, encoding: Encoding, words: str
+    ) -> None:
+        with pytest.raises(NotApplicableError, match=words):
+            summary(metric, encoding)
+
+    def test_empty_encodings_are_a_reason(self, metric: StatefulMetric) -> None:
+        result = summary(metric, Tokens.grid(torch.zeros((2, 0), dtype=torch.int64), codebook_size=4))
+        assert (result.value, result.reason) == (None, "no tokens were sent")
 
     @pytest.mark.parametrize("index", [-1, 4])
     def test_bad_indices_are_refused(self, metric: StatefulMetric, index: int) -> None:

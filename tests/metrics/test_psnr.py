@@ -11,7 +11,7 @@ from metric_inputs import compare, noisy, photographs
 
 from tokbench.errors import MetricError
 from tokbench.metrics import pixel, regions
-from tokbench.metrics.pixel import decibels, mae, psnr
+from tokbench.metrics.pixel import decibels, mae, psnr, squared_errors
 from tokbench.metrics.regions import psnr_boxes, whole_pixels
 from tokbench.samples import Region
 
@@ -76,11 +76,14 @@ def test_pooled_state_merges_exactly_and_nothing_is_undefined() -> None:
     reconstruction = noisy(reference, 5)
     whole, left, right = POOLED.new_state(), POOLED.new_state(), POOLED.new_state()
     POOLED.update(whole, compare(reference, reconstruction))
-    POOLED.update(left, compare(reference[2:], reconstruction[2:]))
-    POOLED.update(right, compare(reference[:2], reconstruction[:2]))
+    POOLED.update(left, compare(reference[:2], reconstruction[:2]))
+    POOLED.update(right, compare(reference[2:], reconstruction[2:]))
+    backwards = POOLED.new_state()
+    backwards.merge(right)
+    backwards.merge(left)
     left.merge(right)
     assert left == whole
-    assert POOLED.compute(left) == POOLED.compute(whole)
+    assert POOLED.compute(left).value == POOLED.compute(backwards).value == POOLED.compute(whole).value
     nothing = POOLED.compute(POOLED.new_state())
     assert nothing.value is None
     assert nothing.reason
@@ -88,6 +91,21 @@ def test_pooled_state_merges_exactly_and_nothing_is_undefined() -> None:
     POOLED.update(same, compare(reference, reference))
     assert POOLED.compute(same).value == 100
     assert POOLED.compute(same).details["identical_images"] == 3
+
+
+def test_pooled_influences_are_the_slope_of_the_value_in_an_images_weight() -> None:
+    reference = photographs()
+    reconstruction = torch.cat([noisy(reference[:1], 30), noisy(reference[1:], 3)])
+    state = POOLED.new_state()
+    POOLED.update(state, compare(reference, reconstruction))
+    influences = POOLED.compute(state).influences
+    assert influences.sum() == pytest.approx(0, abs=1e-9)
+    errors = np.array(squared_errors(reference=reference, reconstruction=reconstruction), np.float64)
+    step = 1e-6
+    for row in range(3):
+        weights = np.full(3, 1 / 3) + step * ((np.arange(3) == row) - 1 / 3)
+        moved = 10 * np.log10(255**2 * reference[0].numel() / (weights @ errors))
+        assert influences[row] == pytest.approx((moved - POOLED.compute(state).value) / step, rel=1e-4)
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)

@@ -111,4 +111,5 @@ def test_a_real_continuous_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 27 < (result["psnr"] or 0) < 36
     assert result.values["bpp"].status == "undefined"
     assert "no size in bits" in result.values["bpp"].reason
-    assert result.values["codebook_usage"].status == "undefined"
+    assert result.values["codebook_usage"].status == "skipped"
+    assert result.values["codebook_usage"].reason == "continuous latents have no codebook"

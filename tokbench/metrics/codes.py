@@ -15,7 +15,7 @@ import numpy as np
 from tokbench.cards import MetricCard
 from tokbench.contracts import Comparison, Feature, Summary
 from tokbench.encodings import BitCodes, Encoding, Payloads, Tokens, TokenStream
-from tokbench.errors import MetricError
+from tokbench.errors import MetricError, NotApplicableError
 from tokbench.metrics.base import per_comparison
 from tokbench.metrics.state import MAX_KEYS, Field, State
 
@@ -235,7 +235,11 @@ class CountingMetric:
         histograms = [state[name] for name, field in state.fields.items() if field.reduction == "histogram"]
         counted = sum(histogram.total for histogram in histograms)
         if counted == 0:
-            return Summary(value=None, n=0, n_unit="tokens", reason=_why_none(state, self.noun))
+            if reasons := sorted(name.removeprefix(_NO_CODES) for name in state.fields if name.startswith(_NO_CODES)):
+                raise NotApplicableError("; ".join(reasons))
+            sent = "tokens" in state and state["tokens"]
+            reason = f"there are no {self.noun}: each stream sends one token" if sent else "no tokens were sent"
+            return Summary(value=None, n=0, n_unit="tokens", reason=reason)
         if any(histogram.is_overfull for histogram in histograms):
             reason = f"more than {self.max_keys} distinct {self.noun}: too many to count"
             return Summary(value=None, n=counted, n_unit="tokens", reason=reason)
@@ -283,10 +287,3 @@ def _reason(encoding: Encoding | None) -> str:
     if encoding is None:
         return "no encodings were given, only reconstructions"
     return "a coded file has no codebook" if isinstance(encoding, Payloads) else "continuous latents have no codebook"
-
-
-def _why_none(state: State, noun: str) -> str:
-    reasons = sorted(name.removeprefix(_NO_CODES) for name in state.fields if name.startswith(_NO_CODES))
-    if not reasons and "tokens" in state and state["tokens"]:
-        return f"there are no {noun}: each stream sends one token"
-    return "; ".join(reasons) or "no tokens were sent"

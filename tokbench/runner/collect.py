@@ -20,7 +20,7 @@ from tokbench.contracts import (
     Summary,
     Timing,
 )
-from tokbench.errors import MetricError
+from tokbench.errors import MetricError, NotApplicableError
 from tokbench.metrics.cost import Footprint
 from tokbench.metrics.state import State
 from tokbench.requirements import why_unavailable
@@ -140,6 +140,8 @@ class Collector:
     def _outcome(self, metric: Any, branch: str) -> _Outcome:
         try:
             return self._measured(metric, branch)
+        except NotApplicableError as err:
+            return _without(metric.card, str(err), "skipped")
         except Exception as err:  # as in Measurer: a broken metric is reported, the others keep their values
             self._measurer.report_broken(metric.card.key, branch, err)
             return _without(metric.card, self._measurer.broken[metric.card.key], "failed")
@@ -183,7 +185,8 @@ class Collector:
                 raise MetricError(f"branch {branch!r} has other images than the plain reconstruction")
             summary = outcome.summary
             if summary.influences is None and outcome.card.kind in MEAN_KINDS:
-                summary = replace(summary, influences=self._columns.influences(key, ids))
+                groups = tuple(outcome.groups) if outcome.card.aggregate == "macro_mean" else ()
+                summary = replace(summary, influences=self._columns.influences(key, ids, groups=groups))
             summaries[branch] = summary
         combined = metric.combine(summaries)
         return _Outcome(card=metric.card, summary=with_interval(metric.card, combined, self._columns.clusters_of(ids)))
