@@ -1,0 +1,1 @@
+"""Results in other people's formats: CSV, Parquet, LaTeX, Markdown, model-card metadata."""
