@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from seeded import assert_like, golden, keys_sha256, pattern
 
 from tokbench.errors import MetricError, WeightsError
-from tokbench.networks import inception, inception_inputs
+from tokbench.networks import inception, inception_inputs, inception_layers
 from tokbench.networks.base import ImageNetwork, LoadedNetwork
 from tokbench.networks.checkpoint import Checkpoint
 from tokbench.networks.inception_layers import InceptionLayers
@@ -69,6 +70,25 @@ def test_packed_and_plain_convolutions_agree(monkeypatch: pytest.MonkeyPatch) ->
     assert all(layer.packed is None for layer in plain._layers.values())
     with torch.inference_mode():
         assert torch.allclose(packed(values), plain(values), rtol=1e-5, atol=1e-5)
+
+
+def test_weights_are_packed_for_the_maps_they_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another size costs no digits but up to twenty times the time."""
+    monkeypatch.setattr(inception_layers, "_packed", lambda _weight, shape, side_px: (shape, side_px))
+    layers = InceptionLayers(Checkpoint(inception_state(), name="seeded"))
+    met = {}
+
+    original = inception_layers._Layer.__call__
+
+    def call(layer: Any, x: torch.Tensor) -> torch.Tensor:
+        met[id(layer)] = (layer.packed[1], *x.shape[2:])
+        return original(replace(layer, packed=None), x)
+
+    monkeypatch.setattr(inception_layers._Layer, "__call__", call)
+    with torch.inference_mode():
+        layers(torch.zeros((1, 3, 299, 299)))
+    assert len(met) == len(layers._layers)
+    assert all(len(set(sides)) == 1 for sides in met.values())
 
 
 def test_wrong_files_and_images_are_refused(loaded: LoadedNetwork) -> None:

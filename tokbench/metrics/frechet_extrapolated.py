@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from tokbench.contracts import Summary
-from tokbench.metrics.frechet import frechet_of_rows, require_rows, small_set, too_few
+from tokbench.metrics.frechet import frechet_of_rows, require_rows, too_few
 
 POINTS = 15
 SEED = 0
@@ -48,15 +48,13 @@ def frechet_infinity_summary(reference: np.ndarray, reconstruction: np.ndarray) 
         "standard_error": error,
         "distance_at_n": points[-1][1],
         "dimensions": d,
-        "distance_curve": json.dumps(points),
+        "distance_curve": json.dumps({"points": points, "x_title": "images", "y_title": "distance", "log_x": True}),
     }
     if points[0][0] <= d:
         details["biased"] = (
             f"the smallest of the {POINTS} sets has {points[0][0]} images, fewer than the {d} dimensions, where the "
             "distance is no straight line in 1 / n; the intercept is rough"
         )
-    elif said := small_set(points[0][0], d):
-        details["smallest_set"] = said
     return Summary(value=intercept, n=n, details=details)
 
 

@@ -45,34 +45,32 @@ def kid_summary(reference: np.ndarray, reconstruction: np.ndarray) -> Summary:
     """Kernel Inception distance of paired rows ``(n, d)``: the mean of the unbiased MMD² over subsets.
 
     As in torch-fidelity: 100 subsets of 1,000 images, drawn independently on both sides with its seed. With at most
-    1,000 images every subset would be the whole set, so it is computed once: clean-fid's convention, where
-    torch-fidelity refuses. An image may then meet its own reconstruction across the sets, which the estimator does not
-    expect; ``own_pairs_left_out`` is the whole set's value without those pairs (up to 2,048 images).
+    1,000 images torch-fidelity refuses, and every subset would be the whole set. Then an image meets its own
+    reconstruction across the sets, which the estimator does not expect and which can outweigh all else, so those
+    meetings are left out: unbiased for pairs, and exactly 0 for equal sets. clean-fid leaves them in (its value is
+    ``own_pairs_kept``). With more images few meet themselves; ``own_pairs_left_out`` is the whole set's value without
+    (up to 2,048 images).
 
     ``standard_error`` is the infinitesimal jackknife's, of the pairs. ``subset_deviation`` is the deviation over
     subsets, which torch-fidelity reports; subsets overlap, so it is no standard error.
     """
-    n, _ = require_rows(reference, reconstruction)
+    n, d = require_rows(reference, reconstruction)
     if n < 2:
         return too_few(n)
     means = row_means(reference, reconstruction, limit=MAX_WHOLE)
     influences = means.influences()
-    details: dict[str, float | int | str] = {"standard_error": standard_error(influences), "dimensions": means.d}
+    details: dict[str, float | int | str] = {"standard_error": standard_error(influences), "dimensions": d}
     if n <= SUBSET_SIZE:
+        value = means.mmd2()
         x, y = np.asarray(reference, np.float64), np.asarray(reconstruction, np.float64)
-        value = unbiased_mmd2(cubic(x, x), cubic(y, y), cubic(x, y))
-        details |= {"subsets": 1, "subset_size": n}
+        kept = unbiased_mmd2(cubic(x, x), cubic(y, y), cubic(x, y))
+        details |= {"subsets": 1, "subset_size": n, "own_pairs_kept": kept}
     else:
         values = _over_subsets(reference, reconstruction)
         value = float(values.mean())
         details |= {"subsets": SUBSETS, "subset_size": SUBSET_SIZE, "subset_deviation": float(values.std())}
-    if n <= MAX_WHOLE:
-        details["own_pairs_left_out"] = means.mmd2()
-    if n <= SUBSET_SIZE:
-        details["biased"] = (
-            f"n = {n} is small: an image meets its own reconstruction across the sets, which lowers the value by "
-            "about 2 / n of what alike images add; compare it with values at the same n only"
-        )
+        if n <= MAX_WHOLE:
+            details["own_pairs_left_out"] = means.mmd2()
     return Summary(value=require_finite(value), n=n, details=details, influences=influences)
 
 
@@ -83,15 +81,11 @@ def standard_error(influences: np.ndarray) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class RowMeans:
-    """Mean kernel values of each of n pairs with the others: within either set, and across (the mean of both ways).
-
-    ``d`` is the number of dimensions.
-    """
+    """Mean kernel values of each of n pairs with the others: within either set, and across (the mean of both ways)."""
 
     within_a: np.ndarray
     within_b: np.ndarray
     across: np.ndarray
-    d: int
 
     def mmd2(self) -> float:
         return float((self.within_a + self.within_b - 2 * self.across).mean())
@@ -108,7 +102,7 @@ def row_means(a: np.ndarray, b: np.ndarray, *, limit: int) -> RowMeans:
 
     With more than ``limit`` rows the means are over that many evenly spaced ones, which is enough for influences.
     """
-    n, d = require_rows(a, b)
+    n, _ = require_rows(a, b)
     others = np.arange(n) if n <= limit else np.linspace(0, n - 1, limit).round().astype(np.int64)
     other_a, other_b = np.asarray(a[others], np.float64), np.asarray(b[others], np.float64)
     parts: list[list[np.ndarray]] = [[], [], []]
@@ -121,7 +115,7 @@ def row_means(a: np.ndarray, b: np.ndarray, *, limit: int) -> RowMeans:
         parts[1].append((cubic(y, other_b) * counts).sum(axis=1) / totals)
         parts[2].append(((cubic(x, other_b) + cubic(y, other_a)) * counts).sum(axis=1) / (2 * totals))
     within_a, within_b, across = (np.concatenate(part) for part in parts)
-    return RowMeans(within_a=within_a, within_b=within_b, across=across, d=d)
+    return RowMeans(within_a=within_a, within_b=within_b, across=across)
 
 
 def _over_subsets(reference: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:

@@ -62,7 +62,8 @@ CLEAN = replace(
         "Pillow's bicubic resize to 299 x 299 px of each channel in 32-bit floats, antialiased, not rounded, then "
         "(x - 128) / 128: clean-fid's.",
         "clean-fid's file is a TorchScript translation of the same graph. Where the ports' file is there it is read "
-        "instead, into the faster network; otherwise the TorchScript runs as clean-fid runs it.",
+        "instead, into the faster network; otherwise the TorchScript runs as clean-fid runs it, and "
+        "on CUDA with TF32 unless torch is told otherwise.",
         *_SHARED_NOTES,
     ),
 )
@@ -89,9 +90,7 @@ class _Inception:
         with torch.inference_mode():
             if not len(images):
                 return torch.empty((0, N_FEATURES))
-            # On CUDA, convolutions round to TF32 by default, which moves the fourth digit of a feature.
-            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                return self._layers(self._prepare(images.to(self._device))).cpu()
+            return self._layers(self._prepare(images.to(self._device))).cpu()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
