@@ -134,17 +134,19 @@ def estimate(table: ClusterTable, *, value: float | None = None, zeros_tell: boo
     Source: Bell and McCaffrey, "Bias reduction in standard errors for linear regression with multi-stage samples",
     2002; Pustejovsky and Tipton, 2018, for the working correlation.
     """
-    counts = table.counts
+    # In an order of their own, so that rounding does not depend on how clusters are called.
+    order = np.lexsort((*table.counts.T, *table.sums.T))
+    counts, sums = table.counts[order], table.sums[order]
     sizes, n_groups = counts.sum(axis=0), counts.shape[1]
-    means = table.sums.sum(axis=0) / sizes
+    means = sums.sum(axis=0) / sizes
     number = table.mean if value is None else value
-    n_moved = table.n_clusters if zeros_tell else int((table.sums != 0).any(axis=1).sum())
+    n_moved = table.n_clusters if zeros_tell else int((sums != 0).any(axis=1).sum())
     if ((counts > 0).sum(axis=0) < 2).any() or n_moved == 1:
         return Estimate(value=number, error=None, degrees=None, n_clusters=table.n_clusters)
     weights = 1 / (n_groups * sizes * np.sqrt(1 - counts / sizes))
-    residuals = table.sums - means * counts
+    residuals = sums - means * counts
     # Residuals of values that are all equal are rounding alone, and must not become evidence.
-    residuals[np.abs(residuals) <= 1e-12 * (np.abs(table.sums) + np.abs(means) * counts)] = 0.0
+    residuals[np.abs(residuals) <= 1e-12 * (np.abs(sums) + np.abs(means) * counts)] = 0.0
     variance = float((((weights * residuals).sum(axis=1)) ** 2).sum())
     degrees = min(_satterthwaite(counts, weights), max(n_moved - 1, 1))
     return Estimate(value=number, error=math.sqrt(variance), degrees=degrees, n_clusters=table.n_clusters)

@@ -27,10 +27,12 @@ from tokbench.runner.loading import Failure
 from tokbench.tasks.catalogue import folder_task
 
 TASK = folder_task(size_px=64)
+# Exact whatever the order, and quick; metrics of networks have tests of their own.
+EXACT = "pixel,codebook,rate,efficiency"
 
 
 def run(tokenizer: Any, data: Path, out: Path | None = None, **options: Any) -> RunResult:
-    options = {"metrics": "all", "task": TASK, "workers": 2, **options}
+    options = {"metrics": EXACT, "task": TASK, "workers": 2, **options}
     return evaluate(tokenizer, options.pop("task"), options.pop("metrics"), data=data, out=out, **options)
 
 
@@ -43,9 +45,8 @@ def records(result: RunResult) -> list[Record]:
 
 
 def test_a_lossless_tokenizer_is_perfect_at_every_metric(photos: Path) -> None:
-    result = run(Quantiser(8), photos)
-    assert result.status == "complete"
-    assert result.counts == {"ok": 10, "failed": 0}
+    result = run(Quantiser(8), photos, metrics="all", limit=4)
+    assert result.counts == {"ok": 4, "failed": 0}
     checked = 0
     for value in result.values.values():
         if value.perfect is not None and value.status == "ok":
