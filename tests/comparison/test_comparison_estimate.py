@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import coverage
+from tokbench.errors import MetricError
 from tokbench.estimates import (
     WORKING_CORRELATION,
     ClusterTable,
@@ -20,7 +21,6 @@ from tokbench.estimates import (
     estimate,
     holm,
 )
-from tokbench.errors import MetricError
 
 
 def test_one_value_a_cluster_is_the_textbook_t_test() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tokbench.comparison.differences import Difference, Interval, differences
 from tokbench.comparison.escape import terminal
-from tokbench.estimates import holm
 from tokbench.comparison.likeness import environment_notes, require_alike
 from tokbench.comparison.margins import Margin
 from tokbench.comparison.measured import MeasuredRun, Units, read_measured
 from tokbench.comparison.verdicts import verdict
 from tokbench.errors import UnknownNameError, UsageError
+from tokbench.estimates import holm
 from tokbench.registry import did_you_mean
 from tokbench.results import Value
 

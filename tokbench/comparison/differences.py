@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tokbench.estimates import ClusterTable, Estimate, bootstrap, cluster_table, estimate
 from tokbench.comparison.measured import MeasuredRun, Units
 from tokbench.comparison.verdicts import Verdict
 from tokbench.errors import UsageError
+from tokbench.estimates import ClusterTable, Estimate, bootstrap, cluster_table, estimate
 from tokbench.results import Value
 
 _PAIRED = ("pair", "region")

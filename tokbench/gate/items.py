@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from tokbench.comparison.differences import Difference, GroupDifference
-from tokbench.estimates import holm
 from tokbench.comparison.verdicts import LEVEL
 from tokbench.comparison.words import interval_words, signed
+from tokbench.estimates import holm
 from tokbench.gate.config import Direction, GateConfig, Rule
 from tokbench.report.format import format_value, style_of
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tokbench.contracts import Comparison, Summary
+from tokbench.estimates import CONFIDENCE, t_quantile
 from tokbench.metrics.base import per_comparison
 from tokbench.metrics.codebook import CURVE_POINTS, code_card, curve
 from tokbench.metrics.codes import (
@@ -39,7 +40,6 @@ from tokbench.metrics.histograms import (
     zipf_exponent,
 )
 from tokbench.metrics.state import State
-from tokbench.estimates import CONFIDENCE, t_quantile
 
 GROUPS = 8  # of images, for the jackknife
 MIN_COUNT, MIN_RANKS = 10, 10  # a code seen less often has no rank worth the name; fewer ranks have no slope
