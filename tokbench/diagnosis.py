@@ -103,7 +103,7 @@ def _tokenizers() -> Iterator[Check]:
         if missing := missing_modules(card):
             found, fix = f"needs {', '.join(missing)}", install_command(card)
             yield Check(name=f"tokenizer {card.family}", status="missing", found=found, fix=fix)
-        elif card.weights:
+        elif card.weights and not card.hub:  # a file of the hub is not fetched to be looked at
             yield _weights(entry)
     for name, why in plugins.broken.items():
         yield Check(name=f"plug-in {name}", status="missing", found=f"could not be imported: {why}")

@@ -1,4 +1,7 @@
-"""The contract, over one variant of every behaviour of every built-in tokenizer."""
+"""The contract, over one variant of every behaviour of every built-in tokenizer.
+
+Those whose weights are not here are tested as tiny seeded variants in ``test_conformance_seeded.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.adapters.tiny import BUILT_IN
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Latents, Payloads, Tokens
 from tokbench.errors import UnsupportedInputError, WeightsError
@@ -15,9 +19,9 @@ from tokbench.images import decode_image, to_float, to_uint8
 from tokbench.registry import find_tokenizer, tokenizers
 from tokbench.tokenizers import Wrapped, load_tokenizer
 
-FAMILIES = tuple(dict.fromkeys(entry.card.family for entry in tokenizers().items.values()))
+CARDS = tuple(entry.card for entry in tokenizers().items.values())
 EXTREMES = ("jpeg/q1", "jpeg/q100", "webp/q1", "webp/lossless", "avif/q1", "pca/k64", "lbg/d1", "rvq/d3", "resize/f8")
-NAMES = (*FAMILIES, *EXTREMES)
+NAMES = (*BUILT_IN, *EXTREMES)
 
 
 def photographs(n: int = 3, side: int = 64) -> torch.Tensor:
@@ -65,10 +69,9 @@ def test_levels_and_colours_come_back_where_they_were(name: str) -> None:
     assert float(middle[-8:].mean() - middle[:8].mean()) > 0.6
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", dict.fromkeys(card.family for card in CARDS))
 def test_cards_are_complete(family: str) -> None:
-    cards = [entry.card for entry in tokenizers().items.values() if entry.card.family == family]
-    for card in cards:
+    for card in (card for card in CARDS if card.family == family):
         assert card.title
         assert card.licence
         assert card.notes

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tokbench.cli.options import json_option
+
+if TYPE_CHECKING:
+    from tokbench.cards import TokenizerCard
 
 
 @click.command("list")
@@ -27,7 +30,21 @@ def list_(what: str, as_json: bool) -> None:
 def _tokenizers() -> list[dict[str, Any]]:
     from tokbench.registry import tokenizers
 
-    return [dataclasses.asdict(entry.card) for entry in tokenizers().items.values()]
+    return [{**dataclasses.asdict(entry.card), "needs": _needs(entry.card)} for entry in tokenizers().items.values()]
+
+
+def _needs(card: TokenizerCard) -> str:
+    """What a tokenizer still needs on this machine: packages, weights, terms; "" if nothing."""
+    from tokbench.requirements import missing_requirement
+    from tokbench.weights.hub import is_repository_here
+
+    if card.reserved:
+        return f"cannot be run: {card.reserved}"
+    needs = [missing_requirement(card)]
+    if card.hub and not is_repository_here(card.hub):
+        needs.append(f"downloads {card.hub}")
+        needs.append(card.gated)
+    return "; ".join(need for need in needs if need)
 
 
 def _metrics() -> list[dict[str, Any]]:
@@ -77,8 +94,9 @@ def _print_tokenizers(rows: Sequence[dict[str, Any]]) -> None:
     table = []
     for family, members in families.items():
         variants = [member["name"].partition("/")[2] for member in members]
-        table.append((family, members[0]["latent"], _short(variants), members[0]["title"]))
-    _print_columns(("family", "latent", "variants (first is the default)", "what"), table)
+        kinds = "/".join(dict.fromkeys(member["latent"] for member in members))
+        table.append((family, kinds, _short(variants), members[0]["title"], members[0]["needs"]))
+    _print_columns(("family", "latent", "variants (first is the default)", "what", "still needs (the default)"), table)
     for name, why in tokenizers().broken.items():
         click.echo(f"broken plug-in {name}: {why}", err=True)
 

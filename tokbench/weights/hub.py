@@ -88,6 +88,15 @@ def find_hub_file(file: HubFile) -> Path | None:
     return path if commit and path.is_file() else None
 
 
+def is_repository_here(repo: str) -> bool:
+    """Whether a file of ``ORG/REPO``, or of ``ORG/REPO@REVISION``, is on this machine; nothing is read."""
+    repo, _, revision = repo.partition("@")
+    file = HubFile(repo=repo, path="any", revision=revision or "main")
+    own = places.own_folder()
+    folders = [file.folder / "snapshots" / (revision if file.is_pinned else "*"), *([own / repo] if own else [])]
+    return any(True for folder in folders for _ in folder.parent.glob(f"{folder.name}/*"))
+
+
 def fetch(
     repo: str,
     path: str,

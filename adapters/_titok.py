@@ -1,0 +1,153 @@
+"""Tokenizers with a TiTok network inside: the contract around it, discrete or continuous, of fixed length or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tokbench.encodings import Encoding, Latents, Tokens, TokenStream
+from tokbench.errors import BadOutputError
+from tokbench.quantisers import Quantiser
+from tokbench_adapters._hub_weights import fill
+from tokbench_adapters._inputs import check_images
+
+if TYPE_CHECKING:
+    import torch
+
+    from tokbench.cards import TokenizerCard
+    from tokbench.contracts import Tokenizer
+    from tokbench_adapters._networks.titok_config import TiTokConfig
+
+# Counts how often codes were used in training; the mixin that saves checkpoints writes it beside the weights.
+UNUSED = "quantize.embed_prob"
+
+
+def build(
+    card: TokenizerCard,
+    config: TiTokConfig,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    device: str,
+    dtype: str,
+    text: torch.Tensor | None = None,
+) -> Tokenizer:
+    """The tokenizer of a state dict under the official names.
+
+    Args:
+        card: what it is; ``prefix_axis`` says whether fewer tokens decode.
+        config: the network's shape.
+        tensors: the checkpoint.
+        device, dtype: where and in what the network computes.
+        text: float ``(text_length, text_width)`` that every image is decoded with, where the network reads text.
+
+    Raises:
+        WeightsError: the checkpoint is not one of this network; the message names the entries.
+    """
+    kind = LatentTokens if config.codebook_size is None else CodedTokens
+    return kind(card, config, tensors, device=device, dtype=dtype, text=text)
+
+
+class _TiTok:
+    """The network, on its device and in its type.
+
+    On a CPU images go through it one at a time: a product of another shape may round another way and pick another
+    code, and one image keeps a core as busy as several do.
+    """
+
+    def __init__(
+        self,
+        card: TokenizerCard,
+        config: TiTokConfig,
+        tensors: Mapping[str, torch.Tensor],
+        *,
+        device: str,
+        dtype: str,
+        text: torch.Tensor | None = None,
+    ) -> None:
+        import torch
+
+        from tokbench_adapters._networks.titok import TiTokNetwork
+
+        self.card = card
+        self._device = torch.device(device)
+        self._dtype: torch.dtype = getattr(torch, dtype)
+        with torch.device("meta"):
+            network = TiTokNetwork(config)
+        fill(network, tensors, source=card.hub or card.name, unused=lambda key: key == UNUSED)
+        entries = None if config.codebook_size is None else network.quantize.embedding.weight.data
+        self._network = network.to(self._device, self._dtype)
+        if entries is not None:  # codes are searched, and given out, unrounded
+            self._network.quantize.embedding.weight.data = entries.to(self._device)
+        self._text = None if text is None else text.to(self._device, self._dtype)
+        self._most = config.n_tokens
+        self._least = 1 if card.prefix_axis == "positions" else config.n_tokens
+
+    def _parts(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return batch.split(1) if self._device.type == "cpu" else (batch,)
+
+    def _encoded(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Float ``(n, 3, h, w)`` → parts of float32 ``(n, d, l)``."""
+        check_images(self.card, images)
+        batch = images.to(self._device, self._dtype)
+        return [self._network.encode(part).float() for part in self._parts(batch)]
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        """Float ``(n, l, d)`` → float ``(n, 3, h, w)``."""
+        import torch
+
+        if not self._least <= latents.shape[1] <= self._most:
+            wanted = f"{self._least} to {self._most}" if self._least < self._most else str(self._most)
+            raise BadOutputError(f"{self.card.name} decodes {wanted} tokens an image, got {latents.shape[1]}")
+        decoded = []
+        for part in self._parts(latents.to(self._device, self._dtype)):
+            text = None if self._text is None else self._text.expand(len(part), -1, -1)
+            decoded.append(self._network.decode(part, text))
+        return torch.cat(decoded)
+
+
+class CodedTokens(_TiTok):
+    """Each latent token is the index of its nearest code."""
+
+    def encode(self, images: torch.Tensor) -> Tokens:
+        """Float ``(n, 3, h, w)`` in [0, 1] → int64 ``(n, l)``, with the vectors that were quantised."""
+        import torch
+
+        vectors = [part.transpose(1, 2).contiguous() for part in self._encoded(images)]
+        indices = torch.cat([self._network.quantize.nearest(part) for part in vectors])
+        (size,) = self.card.codebook_sizes
+        return Tokens(streams=(TokenStream(indices=indices, codebook_size=size, vectors=torch.cat(vectors)),))
+
+    def decode(self, encoding: Encoding, *, seeds: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
+        """int64 ``(n, l)`` → float ``(n, 3, h, w)``, nominally in [0, 1], not clamped."""
+        if not isinstance(encoding, Tokens) or len(encoding.streams) != 1 or encoding.streams[0].indices.ndim != 2:
+            raise BadOutputError(f"{self.card.name} decodes one stream of Tokens (n, l), got {_described(encoding)}")
+        return self._decoded(self._network.quantize.look_up(encoding.streams[0].indices.to(self._device)))
+
+    def quantiser(self) -> Quantiser:
+        """The codebook, for perturbations."""
+        book = self._network.quantize
+        return Quantiser(
+            kind="lookup", composition="single", codebooks={"0": book.entries()}, is_normalised=book.is_normalised
+        )
+
+
+class LatentTokens(_TiTok):
+    """Each latent token is the mean of its Gaussian posterior."""
+
+    def encode(self, images: torch.Tensor) -> Latents:
+        """Float ``(n, 3, h, w)`` in [0, 1] → float32 ``(n, d, l)``."""
+        import torch
+
+        return Latents(values=torch.cat([part.chunk(2, dim=1)[0] for part in self._encoded(images)]))
+
+    def decode(self, encoding: Encoding, *, seeds: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
+        """Float ``(n, d, l)`` → float ``(n, 3, h, w)``, nominally in [0, 1], not clamped."""
+        if not isinstance(encoding, Latents) or encoding.values.ndim != 3:
+            raise BadOutputError(f"{self.card.name} decodes Latents (n, d, l), got {_described(encoding)}")
+        return self._decoded(encoding.values.transpose(1, 2))
+
+
+def _described(encoding: Encoding) -> str:
+    if isinstance(encoding, Tokens):
+        return f"Tokens of shapes {[tuple(stream.indices.shape) for stream in encoding.streams]}"
+    return f"Latents {tuple(encoding.values.shape)}" if isinstance(encoding, Latents) else type(encoding).__name__
