@@ -4,8 +4,8 @@
     python benchmarks/text_faces.py --quick   # a quarter of its samples
 
 All rows are timed one after the other, twice, in one process, the order reversed the second time; the better of the
-two counts. The reconstructions are the references rounded to 5 bits, which costs next to nothing. Every row reads and
-places the images itself.
+two counts. The reconstructions, references rounded to 5 bits, lie in a folder as PNG files, as the published evaluation
+finds them; every row reads them and reads and places the originals itself.
 
     plain       one image at a time, crops and faces one by one in file order, originals done again for each tokenizer;
                 each network with its library's default threads (all cores, within one small image). Words: rapidocr's
@@ -15,8 +15,8 @@ places the images itself.
     plain, reconstructions only
                 as the published text loop, which finds its labels already refined.
     library     for dlib: `dlib.face_recognition_model_v1` itself, where dlib is installed.
-    first       `tokbench.evaluate` with an empty reference cache: everything from reading files to statistics.
-    second      the same for the next tokenizer: the references' readings and embeddings come from the cache.
+    first       `tokbench.score` with an empty reference cache: everything from reading files to statistics.
+    second      the same for the next folder: the references' readings and embeddings come from the cache.
 
 The peak is resident memory of a fresh process doing `first`, then `second`. Nothing is taken off for loading.
 """
@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,23 +49,6 @@ class Item:
     reference: np.ndarray
     reconstruction: np.ndarray
     regions: tuple[Region, ...]
-
-
-class FiveBits:
-    """A tokenizer that costs nothing: five bits a channel."""
-
-    def __init__(self, name: str) -> None:
-        from tokbench.cards import TokenizerCard
-
-        self.card = TokenizerCard(name=f"bench/{name}", latent="continuous")
-
-    def encode(self, images: Any) -> Any:
-        from tokbench.encodings import Latents
-
-        return Latents(values=(images * 31).round() / 31)
-
-    def decode(self, encoding: Any, *, seeds: Sequence[int]) -> Any:  # noqa: ARG002  # the contract
-        return encoding.values
 
 
 def subset(kind: str, *, quick: bool) -> Manifest:
@@ -100,8 +83,8 @@ def smaller(sample: Sample, px: int) -> Sample:
     )
 
 
-def items(manifest: Manifest) -> Iterator[Item]:
-    """Image after image, read and placed as for a metric, with its copy in 5 bits."""
+def references(manifest: Manifest) -> Iterator[tuple[Sample, Any]]:
+    """Image after image, read and placed as for a metric."""
     from tokbench.cards import TokenizerCard
     from tokbench.runner.loading import Failure, load_sample
     from tokbench.tasks.catalogue import find_task
@@ -111,8 +94,26 @@ def items(manifest: Manifest) -> Iterator[Item]:
         loaded = load_sample(sample, root=manifest.root, task=task, card=card)
         if isinstance(loaded, Failure):
             raise SystemExit(f"{sample.id}: {loaded.error}")
-        coarse = np.rint(np.rint(loaded.reference / 255 * 31) / 31 * 255).astype(np.uint8)
-        yield Item(loaded.reference, coarse, loaded.regions)
+        yield sample, loaded
+
+
+def write_reconstructions(manifest: Manifest, folder: Path) -> None:
+    """Every reference rounded to 5 bits, as a PNG file under its sample's id."""
+    from tokbench.images import encode_png
+
+    for sample, loaded in references(manifest):
+        path = folder / f"{sample.id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(np.rint(np.rint(loaded.reference / 255 * 31) / 31 * 255).astype(np.uint8)))
+
+
+def items(manifest: Manifest, folder: Path) -> Iterator[Item]:
+    """Image after image with its reconstruction, read from its file."""
+    from tokbench.images import decode_image
+
+    for sample, loaded in references(manifest):
+        path = folder / f"{sample.id}.png"
+        yield Item(loaded.reference, decode_image(path.read_bytes(), name=path.name), loaded.regions)
 
 
 def default_session(path: Path) -> Any:
@@ -124,15 +125,15 @@ def default_session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def plain_words(manifest: Manifest, *, least_width_px: int, both_sides: bool) -> Callable[[], None]:
+def plain_words(manifest: Manifest, folder: Path, *, least_width_px: int, both_sides: bool) -> Callable[[], None]:
     """The official text loop; the published one reads reconstructions only, its labels having been refined before."""
     import cv2
 
-    from tokbench.engines.base import find_weights
     from tokbench.engines.rapidocr import CARD
     from tokbench.metrics.regions import whole_pixels
+    from tokbench.weights.files import find_weights
 
-    path = find_weights(CARD)
+    path = find_weights(CARD.weights)
     assert path is not None
     session = default_session(path)
 
@@ -144,7 +145,7 @@ def plain_words(manifest: Manifest, *, least_width_px: int, both_sides: bool) ->
         return int(session.run(None, {"x": padded})[0].argmax(axis=2).sum())
 
     def loop() -> None:
-        for item in items(manifest):
+        for item in items(manifest, folder):
             for region in item.regions:
                 if region.kind == "word":
                     inside = whole_pixels(
@@ -158,13 +159,13 @@ def plain_words(manifest: Manifest, *, least_width_px: int, both_sides: bool) ->
     return loop
 
 
-def plain_faces(manifest: Manifest, embed: Callable[[np.ndarray], np.ndarray]) -> Callable[[], None]:
+def plain_faces(manifest: Manifest, folder: Path, embed: Callable[[np.ndarray], np.ndarray]) -> Callable[[], None]:
     """The official face loop: the original's and the reconstruction's embedding, face by face."""
     from tokbench.engines.align import similarity, smooth_chip
     from tokbench.engines.dlib import TEMPLATE_150
 
     def loop() -> None:
-        for item in items(manifest):
+        for item in items(manifest, folder):
             for region in item.regions:
                 if region.kind == "face":
                     matrix = similarity(region.keypoints, TEMPLATE_150)
@@ -177,35 +178,35 @@ def plain_faces(manifest: Manifest, embed: Callable[[np.ndarray], np.ndarray]) -
     return loop
 
 
-def ours(manifest: Manifest, kind: str, cache: Path, name: str) -> Callable[[], None]:
-    """A whole run over the samples; ``cache`` decides whether it is a first or a second tokenizer."""
+def ours(manifest: Manifest, kind: str, *, reconstructions: Path, cache: Path) -> Callable[[], None]:
+    """A whole run over the files; ``cache`` decides whether it is a first or a second tokenizer."""
     from tokbench.cache import ReferenceCache
-    from tokbench.evaluation import DEFAULT_BATCH_SIZE, _default_workers
+    from tokbench.cards import TokenizerCard
+    from tokbench.evaluation import _default_workers
     from tokbench.metrics import face, text
     from tokbench.runner.progress import Silent
-    from tokbench.runner.reconstruct import TokenizerReconstructor
+    from tokbench.runner.reconstruct import FolderReconstructor
     from tokbench.runner.run import RunPlan, run
     from tokbench.runner.sink import DigestSink
     from tokbench.tasks.catalogue import find_task
-    from tokbench.tokenizers import wrap
 
     def whole_run() -> None:
-        tokenizer = wrap(FiveBits(name))
         plan = RunPlan(
             task=find_task("quick"),
             manifest=manifest,
-            card=tokenizer.card,
-            reconstructor=TokenizerReconstructor(tokenizer, branches=(), device="cpu", dtype="float32", seed=0),
+            card=TokenizerCard(name="bench/files", latent="none"),
+            reconstructor=FolderReconstructor(reconstructions),
             metrics=[metric for metric in (*text.METRICS, *face.METRICS) if metric.card.key in METRICS[kind]],
             branches=(),
             seed=0,
             device="cpu",
             dtype="float32",
-            batch_size=DEFAULT_BATCH_SIZE,
+            batch_size=8,
             workers=_default_workers(),
             limit=None,
             cache=ReferenceCache(cache),
             environment={},
+            has_tokenizer=False,
         )
         result = run(plan, sink=DigestSink(), progress=Silent())
         assert result.status == "complete", result.reason
@@ -225,44 +226,44 @@ def timed(rows: dict[str, Callable[[], None]], *, repeats: int = 2) -> dict[str,
     return best
 
 
-def word_rows(manifest: Manifest, folder: Path) -> dict[str, Callable[[], None]]:
+def word_rows(manifest: Manifest, files: Path, caches: Path) -> dict[str, Callable[[], None]]:
     """What is timed for words."""
     return {
-        "plain, reconstructions only": plain_words(manifest, least_width_px=320, both_sides=False),
-        "plain": plain_words(manifest, least_width_px=320, both_sides=True),
-        "plain, 96": plain_words(manifest, least_width_px=96, both_sides=True),
-        "first": _fresh(manifest, "words", folder),
-        "second": ours(manifest, "words", folder / "warm_words.sqlite", "second"),
+        "plain, reconstructions only": plain_words(manifest, files, least_width_px=320, both_sides=False),
+        "plain": plain_words(manifest, files, least_width_px=320, both_sides=True),
+        "plain, 96": plain_words(manifest, files, least_width_px=96, both_sides=True),
+        **our_rows(manifest, "words", files, caches),
     }
 
 
-def face_rows(manifest: Manifest, folder: Path) -> dict[str, Callable[[], None]]:
+def face_rows(manifest: Manifest, files: Path, caches: Path) -> dict[str, Callable[[], None]]:
     """What is timed for faces."""
-    from tokbench.engines.base import find_weights
     from tokbench.engines.dlib import CARD
     from tokbench.engines.dlib_network import DescriptorNetwork
+    from tokbench.weights.files import find_weights
 
-    path = find_weights(CARD)
+    path = find_weights(CARD.weights)
     assert path is not None
-    rows = {"plain": plain_faces(manifest, DescriptorNetwork(path))}
+    rows = {"plain": plain_faces(manifest, files, DescriptorNetwork(path))}
     if find_spec("dlib") is not None:
         import dlib
 
         library = dlib.face_recognition_model_v1(str(path))
-        rows["library"] = plain_faces(manifest, lambda chip: np.array(library.compute_face_descriptor(chip)))
-    rows["first"] = _fresh(manifest, "faces", folder)
-    rows["second"] = ours(manifest, "faces", folder / "warm_faces.sqlite", "second")
-    return rows
+        rows["library"] = plain_faces(manifest, files, lambda chip: np.array(library.compute_face_descriptor(chip)))
+    return {**rows, **our_rows(manifest, "faces", files, caches)}
 
 
-def _fresh(manifest: Manifest, kind: str, folder: Path) -> Callable[[], None]:
-    """A run with a cache of its own every time."""
+def our_rows(manifest: Manifest, kind: str, files: Path, caches: Path) -> dict[str, Callable[[], None]]:
+    """The run with a cache of its own every time, and with one that stays."""
 
     def first() -> None:
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            ours(manifest, kind, Path(own) / "cache.sqlite", "first")()
+        with tempfile.TemporaryDirectory(dir=caches) as own:
+            ours(manifest, kind, reconstructions=files, cache=Path(own) / "cache.sqlite")()
 
-    return first
+    return {
+        "first": first,
+        "second": ours(manifest, kind, reconstructions=files, cache=caches / f"{kind}.sqlite"),
+    }
 
 
 def peak_megabytes(*, quick: bool) -> float:
@@ -275,8 +276,10 @@ def child(*, quick: bool) -> None:
     """Both kinds, first and second tokenizer; prints this process's peak resident memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
         for kind in METRICS:
-            for name in ("first", "second"):
-                ours(subset(kind[:-1], quick=quick), kind, Path(folder) / "cache.sqlite", name)()
+            manifest, files = subset(kind[:-1], quick=quick), Path(folder) / kind
+            write_reconstructions(manifest, files)
+            for _ in ("first", "second"):
+                ours(manifest, kind, reconstructions=files, cache=Path(folder) / "cache.sqlite")()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
@@ -293,7 +296,9 @@ def main() -> None:
         for kind, make in (("words", word_rows), ("faces", face_rows)):
             manifest = subset(kind[:-1], quick=options.quick)
             n = sum(region.kind == kind[:-1] for sample in manifest.samples for region in sample.regions)
-            rows = make(manifest, Path(folder))
+            files = Path(folder) / kind
+            write_reconstructions(manifest, files)
+            rows = make(manifest, files, Path(folder))
             rows["second"]()  # fills the cache, and every network is loaded and warm
             seconds = timed(rows)
             print(f"\n{n} {kind} in {len(manifest.samples)} images")

@@ -26,14 +26,14 @@ LAYERS = [
     ["placement", "data", "branches", "engines", "tokenizers", "report", "schemas"],
     ["perturbation", "exports"],
     ["metrics", "comparison"],
-    ["runner", "gate"],
+    ["runner", "gate", "leaderboard"],
     ["evaluation", "diagnosis", "curve_comparison"],
     ["rerun", "sweep", "submissions"],
     ["cli"],
     ["__main__"],
 ]
 # These only read files: they must work where the tokenizer's and metrics' packages are not installed.
-READERS = ("report", "comparison", "gate", "exports", "published", "schemas", "submissions.form")
+READERS = ("report", "comparison", "gate", "leaderboard", "exports", "published", "schemas", "submissions.form")
 READERS_MAY_NOT_USE = ("metrics", "runner", "tokenizers", "placement", "data", "evaluation")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,45 @@ import numpy as np
 import pytest
 import torch
 from metric_inputs import compare
+from network_inputs import features_of, labelled
 
 from tokbench.contracts import Comparison, CostMetric, PairMetric, RegionMetric, StatefulMetric, Summary, Timing
 from tokbench.encodings import BitCodes, Tokens, TokenStream
-from tokbench.metrics import codebook, cost, efficiency, language, pixel, rate, regions, ssim, usage
+from tokbench.metrics import (
+    agreement,
+    codebook,
+    cost,
+    efficiency,
+    feature_distances,
+    language,
+    pixel,
+    rate,
+    regions,
+    squeeze_distance,
+    ssim,
+    usage,
+    vif,
+)
+from tokbench.metrics.features import NetworkFeature
+from tokbench.requirements import why_unavailable
 from tokbench.samples import Region
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "metrics.json"
-FAMILIES = (pixel, ssim, regions, codebook, usage, language, rate, efficiency, cost)
-METRICS = {metric.card.key: metric for family in FAMILIES for metric in family.METRICS}
+FAMILIES = (
+    *(pixel, ssim, regions, codebook, usage, language, rate, efficiency, cost),
+    *(agreement, feature_distances, squeeze_distance, vif),
+)
+METRICS = {m.card.key: m for family in FAMILIES for m in family.METRICS if not why_unavailable(m)}
+NETWORK_FEATURES = {f.name: f for m in METRICS.values() for f in m.features if isinstance(f, NetworkFeature)}
 SIDE_PX = 181
-TOLERANCE = {"ssim": 1e-6, "ms_ssim": 1e-6}  # float32; everything else is integers and a few float64 steps
+# float32, and deep in it; everything else is integers and a few float64 steps
+TOLERANCE = {
+    "ssim": 1e-6,
+    "ms_ssim": 1e-6,
+    "feature_cosine.effnet_lite0": 1e-5,
+    "fd_effnet": 1e-4,
+    "squeeze_distance": 1e-5,
+}
 
 
 def images() -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,7 +75,15 @@ def images() -> tuple[torch.Tensor, torch.Tensor]:
 def comparison(encoding: Tokens | BitCodes) -> Comparison:
     words = [Region(kind="word", box=(10.5, 20, 60.2, 41)), Region(kind="face", box=(-3, 100, 90, 300))]
     features = {"lossless_webp": [{"bytes": np.array(5000)}, {"bytes": np.array(7000)}]}
-    return compare(*images(), encoding=encoding, regions=[words, words[::-1]], features=features)
+    ours, theirs = network_features()
+    given = compare(*images(), encoding=encoding, regions=[words, words[::-1]], features={**features, **ours})
+    return replace(labelled(given, ["n03729826", "904"]), reconstruction_features=theirs)
+
+
+@cache
+def network_features() -> list[dict[str, list[dict[str, np.ndarray]]]]:
+    """Of the references and of the reconstructions."""
+    return [{name: features_of(feature, side) for name, feature in NETWORK_FEATURES.items()} for side in images()]
 
 
 def encodings() -> dict[str, Tokens | BitCodes]:
@@ -155,5 +193,7 @@ if __name__ == "__main__":
     if sys.argv[1:] != ["--remake"]:
         raise SystemExit("usage: test_metric_golden.py --remake")
     before = json.loads(GOLDEN.read_text())["metrics"] if GOLDEN.exists() else {}
-    about = f"Made by {Path(__file__).name}, which says how; relative tolerance 1e-9, for ssim and ms_ssim 1e-6."
+    about = (
+        f"Made by {Path(__file__).name}, which says how; relative tolerance 1e-9, where it is float32 as the test says."
+    )
     GOLDEN.write_text(json.dumps({"about": about, "metrics": remade(before)}, indent=2, allow_nan=False) + "\n")
