@@ -1,1 +1,0 @@
-from tokbench.estimates import *  # noqa: F403
