@@ -63,7 +63,7 @@ def test_a_run_prints_the_table_and_writes_the_folder(
     assert "10/10 images" in err
     folder = tmp_path / "runs" / "folder" / "toy"
     assert {path.name for path in folder.iterdir()} == {
-        "result.json", "records.jsonl", "timings.jsonl", "pictures", "report.html",
+        "result.json", "records.jsonl", "timings.jsonl", "influences.npz", "pictures", "report.html",
     }  # fmt: skip
 
 
