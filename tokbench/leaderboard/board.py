@@ -110,6 +110,11 @@ def compared_keys(entry: Entry, n_entries: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*ranked_keys(entry), *plain]))
 
 
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Sorts ``task-256`` before ``task-1024``."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
 def make_boards(
     collection: Collection, columns: Mapping[int, Mapping[str, Column]], *, tasks: Mapping[str, Task]
 ) -> list[Board]:
@@ -128,7 +133,7 @@ def make_boards(
         row.task for table in collection.published for row in table.rows if row.task in tasks
     }
     boards = []
-    for name in sorted(names):
+    for name in sorted(names, key=_by_number):
         places = sorted(
             (place for place in by_place if place[0] == name),
             key=lambda place: (-place[1], -len(by_place[place]), place[2]),
