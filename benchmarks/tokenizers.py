@@ -1,6 +1,6 @@
 """Ported tokenizers against the straightforward formulation of the same network: the same output, and never slower?
 
-    python benchmarks/tokenizers.py                              # titok/s128 on the CPU
+    python benchmarks/tokenizers.py                              # titok/s128 and llamagen/ds16_c2i on the CPU
     python benchmarks/tokenizers.py --device cuda titok/l32 titok/sl256_vq8k
 
 Weights are key-seeded, so nothing is downloaded. The two take turns in one process, on the same batch, and the table
@@ -22,10 +22,13 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.plain_titok import PlainTiTok
+from benchmarks.plain_vqgan import PlainLlamaGen
 from tests.adapters.seeding import pattern, seeded_weights
+from tokbench.contracts import Tokenizer
 from tokbench.encodings import Tokens
-from tokbench_adapters import titok
+from tokbench_adapters import llamagen, titok
 from tokbench_adapters._networks.titok import TiTokNetwork
+from tokbench_adapters._networks.vqgan import VqganNetwork
 from tokbench_adapters._titok import build
 
 Coder = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
@@ -42,20 +45,36 @@ def titok_coders(variant: str, device: str) -> dict[str, Coder]:
     weights = seeded_weights(network)
     ours = build(titok.card_of(variant, config), config, weights, device=device, dtype="float32")
     plain = PlainTiTok(config, {key: value.to(device) for key, value in weights.items()})
-    size = config.codebook_size
+    return {"tokbench": coder_of(ours, config.codebook_size), "straightforward": (plain.encode, plain.decode)}
+
+
+def llamagen_coders(variant: str, device: str) -> dict[str, Coder]:
+    """Ours and the straightforward one, on the same weights."""
+    config = llamagen.VARIANTS[variant]
+    with torch.device("meta"):
+        network = VqganNetwork(config)
+    weights = seeded_weights(network)
+    (card,) = (card for card in llamagen.CARDS if card.variant == variant)
+    ours = llamagen.build(card, weights, device=device, dtype="float32")
+    plain = PlainLlamaGen(config, {key: value.to(device) for key, value in weights.items()})
+    return {"tokbench": coder_of(ours, config.codebook_size), "straightforward": (plain.encode, plain.decode)}
+
+
+def coder_of(tokenizer: Tokenizer, codebook_size: int) -> Coder:
+    """A tokenizer of one stream as two functions."""
 
     def encode(images: Tensor) -> Tensor:
-        encoding = ours.encode(images)
+        encoding = tokenizer.encode(images)
         assert isinstance(encoding, Tokens)
         return encoding.streams[0].indices
 
     def decode(codes: Tensor) -> Tensor:
-        return ours.decode(Tokens.grid(codes, codebook_size=size), seeds=range(len(codes)))
+        return tokenizer.decode(Tokens.grid(codes, codebook_size=codebook_size), seeds=range(len(codes)))
 
-    return {"tokbench": (encode, decode), "straightforward": (plain.encode, plain.decode)}
+    return encode, decode
 
 
-CODERS: dict[str, Callable[[str, str], dict[str, Coder]]] = {"titok": titok_coders}
+CODERS: dict[str, Callable[[str, str], dict[str, Coder]]] = {"titok": titok_coders, "llamagen": llamagen_coders}
 
 
 def seconds(work: Callable[[], Tensor], device: str) -> tuple[float, Tensor]:
@@ -103,7 +122,7 @@ def compare(name: str, *, device: str, n_images: int, rounds: int) -> None:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=["titok/s128"])
+    parser.add_argument("names", nargs="*", default=["titok/s128", "llamagen/ds16_c2i"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)

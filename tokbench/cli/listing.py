@@ -41,9 +41,8 @@ def _needs(card: TokenizerCard) -> str:
     if card.reserved:
         return f"cannot be run: {card.reserved}"
     needs = [missing_requirement(card)]
-    if card.hub and not is_repository_here(card.hub):
-        needs.append(f"downloads {card.hub}")
-        needs.append(card.gated)
+    if not (card.hub and is_repository_here(card.hub)):
+        needs += [f"downloads {card.hub}" if card.hub else "", card.gated]
     return "; ".join(need for need in needs if need)
 
 

@@ -1,0 +1,134 @@
+"""Tokenizers with a convolutional VQGAN inside: the contract around the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tokbench.cards import TokenizerCard
+from tokbench.encodings import Encoding, Tokens, TokenStream
+from tokbench.errors import BadOutputError
+from tokbench.quantisers import Quantiser
+from tokbench_adapters._hub_weights import fill
+from tokbench_adapters._inputs import check_images
+
+if TYPE_CHECKING:
+    import torch
+
+    from tokbench_adapters._networks.vqgan_config import VqganConfig
+
+
+def vqgan_card(name: str, config: VqganConfig, **facts: Any) -> TokenizerCard:
+    """A card with what follows from the network's shape, and the other facts as given."""
+    return TokenizerCard(
+        name=name,
+        codebook_sizes=(config.codebook_size,),
+        size_multiple=config.cell_px,
+        downsampling=config.cell_px,
+        tokens=config.tokens(256),
+        pixel_range=(-1.0, 1.0),
+        **facts,
+    )
+
+
+def official_names(config: VqganConfig) -> tuple[str, ...]:
+    """The names of the network's parameters; none are allocated."""
+    import torch
+
+    from tokbench_adapters._networks.vqgan import VqganNetwork
+
+    with torch.device("meta"):
+        return tuple(VqganNetwork(config).state_dict())
+
+
+class GridCodes:
+    """One code a cell of the image.
+
+    On a CPU images go through the network one at a time: a product of another shape may round another way and pick
+    another code, and one image keeps a core as busy as several do.
+
+    Args:
+        card: what it is.
+        config: the network's shape.
+        tensors: the checkpoint, under the official names.
+        device, dtype: where and in what the network computes.
+        unused: whether a name has no part in encoding and decoding.
+
+    Raises:
+        WeightsError: the checkpoint is not one of this network; the message names the entries.
+    """
+
+    def __init__(
+        self,
+        card: TokenizerCard,
+        config: VqganConfig,
+        tensors: Mapping[str, torch.Tensor],
+        *,
+        device: str,
+        dtype: str,
+        unused: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        import torch
+
+        from tokbench_adapters._networks.vqgan import VqganNetwork
+
+        self.card = card
+        self._config = config
+        self._device = torch.device(device)
+        self._dtype: torch.dtype = getattr(torch, dtype)
+        with torch.device("meta"):
+            network = VqganNetwork(config)
+        fill(network, tensors, source=card.hub or card.name, unused=unused)
+        self._network = network.to(self._device, self._dtype)
+
+    def encode(self, images: torch.Tensor) -> Tokens:
+        """Float ``(n, 3, h, w)`` in [0, 1] → int64 ``(n, h/cell, w/cell)``, with the vectors that were quantised."""
+        import torch
+
+        vectors = self._vectors(images)
+        indices = torch.cat([self._network.quantize.nearest(part) for part in vectors])
+        compared = self._network.compared(torch.cat(vectors))
+        size = self._config.codebook_size
+        return Tokens(streams=(TokenStream(indices=indices, codebook_size=size, vectors=compared),))
+
+    def decode(self, encoding: Encoding, *, seeds: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
+        """int64 ``(n, h, w)`` → float ``(n, 3, cell·h, cell·w)``, nominally in [0, 1], not clamped."""
+        import torch
+
+        indices = require_grid(self.card, encoding, codebooks=1)[0].to(self._device)
+        decoded = [self._network.decode(self._network.quantize.look_up(part)) for part in parts_of(indices)]
+        return torch.cat(decoded) / 2 + 0.5
+
+    def _vectors(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Parts of float32 ``(n, h/cell, w/cell, d)``."""
+        check_images(self.card, images)
+        batch = images.to(self._device, self._dtype) * 2 - 1
+        return [self._network.encode(part).float() for part in parts_of(batch)]
+
+    def quantiser(self) -> Quantiser:
+        """The codebook, for perturbations."""
+        book = self._network.quantize
+        return Quantiser(
+            kind="lookup", composition="single", codebooks={"0": book.entries()}, is_normalised=book.is_normalised
+        )
+
+
+def parts_of(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """A batch as it goes through a network: one sample at a time on a CPU, else whole."""
+    return batch.split(1) if batch.device.type == "cpu" else (batch,)
+
+
+def require_grid(card: TokenizerCard, encoding: Encoding, *, codebooks: int) -> list[torch.Tensor]:
+    """The indices of each stream, int64 ``(n, h, w)``.
+
+    Raises:
+        BadOutputError: the encoding is not Tokens of so many streams of one shape.
+    """
+    if isinstance(encoding, Tokens):
+        found = [stream.indices for stream in encoding.streams]
+        if len(found) == codebooks and found[0].ndim == 3 and len({grid.shape for grid in found}) == 1:
+            return found
+        got = f"Tokens of shapes {[tuple(grid.shape) for grid in found]}"
+    else:
+        got = type(encoding).__name__
+    raise BadOutputError(f"{card.name} decodes Tokens of {codebooks} stream(s) (n, h, w), got {got}")

@@ -1,0 +1,91 @@
+"""The VQGAN of Chameleon, and Anole's copy of it, with the official weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tokbench.weights.files import WeightsFile, require_weights
+from tokbench_adapters._checkpoints import read_hub_checkpoint, read_tensors, with_digest
+from tokbench_adapters._hub_weights import UNPINNED
+from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
+from tokbench_adapters._vqgan import GridCodes, vqgan_card
+
+if TYPE_CHECKING:
+    import torch
+
+    from tokbench.cards import TokenizerCard
+    from tokbench.contracts import Tokenizer
+
+CONFIG = VqganConfig(layout=TAMING, codebook_size=8192, code_width=256)
+FORM = "https://ai.meta.com/resources/models-and-libraries/chameleon-downloads"
+LICENCE = "Chameleon Research License (non-commercial research)"
+INSIDE = ("state_dict",)
+FILE = WeightsFile(
+    owner="chameleon",
+    name="vqgan.ckpt",
+    format="state_dict",
+    command=f"accept the terms on {FORM} and copy tokenizer/vqgan.ckpt from what is downloaded",
+    licence=LICENCE,
+    source=FORM,
+)
+NOTES = (
+    "Trained on images of 512 px (1024 tokens); attention in the middle only.",
+    "White is 1.0, as in the authors' code; the image processor of transformers makes it 0.989.",
+    "Its file is a trainer's checkpoint; if its pickle names classes, it is refused unless TOKBENCH_TRUST names it.",
+)
+
+CARDS = (
+    vqgan_card(
+        "chameleon",
+        CONFIG,
+        title="Chameleon VQGAN f16, 8192 codes",
+        gated=f"terms to accept on {FORM}; research only",
+        licence=LICENCE,
+        weights_licence=LICENCE,
+        paper="arXiv:2405.09818",
+        repository="https://github.com/facebookresearch/chameleon",
+        notes=(*NOTES, "A copy of yours is read from $TOKBENCH_WEIGHTS/chameleon/vqgan.ckpt."),
+    ),
+    vqgan_card(
+        "anole",
+        CONFIG,
+        title="Anole VQGAN f16, 8192 codes (Chameleon's)",
+        hub="GAIR/Anole-7b-v0.1",
+        licence=LICENCE,
+        weights_licence=LICENCE,
+        paper="arXiv:2407.06135",
+        repository="https://github.com/GAIR-NLP/anole",
+        notes=(
+            *NOTES,
+            "Said to be Chameleon's tokenizer unchanged; the digests and scores of both would be equal then.",
+            UNPINNED,
+        ),
+    ),
+)
+
+
+def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
+    """Fetch or find, check and read the official checkpoint.
+
+    Raises:
+        WeightsError: it cannot be had, would run code, or is not the one this network is read from.
+    """
+    if card.hub:
+        card, tensors = read_hub_checkpoint(card, "tokenizer/vqgan.ckpt", inside=INSIDE)
+    else:
+        path = require_weights(FILE)
+        card, tensors = with_digest(card, FILE.name, path), read_tensors(path, inside=INSIDE)
+    return build(card, tensors, device=device, dtype=dtype)
+
+
+def build(
+    card: TokenizerCard,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    device: str,
+    dtype: str,
+    config: VqganConfig = CONFIG,
+) -> Tokenizer:
+    """The tokenizer from a state dict under the official names."""
+    return GridCodes(card, config, tensors, device=device, dtype=dtype, unused=lambda key: key.startswith("loss."))

@@ -1,0 +1,63 @@
+"""Janus's image tokenizer, which is LlamaGen's network inside a multimodal checkpoint, with the official weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tokbench_adapters._checkpoints import read_hub_checkpoint
+from tokbench_adapters._hub_weights import UNPINNED
+from tokbench_adapters._networks.vqgan_config import LLAMAGEN, VqganConfig
+from tokbench_adapters._vqgan import GridCodes, vqgan_card
+
+if TYPE_CHECKING:
+    import torch
+
+    from tokbench.cards import TokenizerCard
+    from tokbench.contracts import Tokenizer
+
+CONFIG = VqganConfig(layout=LLAMAGEN, codebook_size=16384, code_width=8, search="cosine", attention=(4,))
+
+CARDS = (
+    vqgan_card(
+        "janus/pro_1b",
+        CONFIG,
+        title="Janus-Pro-1B VQ-16",
+        hub="deepseek-ai/Janus-Pro-1B",
+        licence="MIT",
+        weights_licence="DeepSeek Model License 1.0",
+        paper="arXiv:2501.17811",
+        repository="https://github.com/deepseek-ai/Janus",
+        notes=(
+            "Codes are searched after scaling vectors and entries to length 1, as in the authors' code; JanusVQVAE of "
+            "transformers searches without that and can pick other codes.",
+            "Used at 384 px (576 tokens) by the model around it.",
+            "The whole checkpoint (4 GB) is downloaded, and its part gen_vision_model.* is read, widened to float32.",
+            UNPINNED,
+        ),
+    ),
+)
+
+
+def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
+    """Fetch, check and read the tokenizer's part of the official checkpoint.
+
+    Raises:
+        WeightsError: it cannot be had, or is not the one this network is read from.
+    """
+    card, tensors = read_hub_checkpoint(card, "pytorch_model.bin", prefix="gen_vision_model.")
+    return build(card, tensors, device=device, dtype=dtype)
+
+
+def build(
+    card: TokenizerCard,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    device: str,
+    dtype: str,
+    config: VqganConfig = CONFIG,
+) -> Tokenizer:
+    """The tokenizer from a state dict under the official names."""
+    return GridCodes(
+        card, config, tensors, device=device, dtype=dtype, unused=lambda key: key == "quantize.codebook_used"
+    )
