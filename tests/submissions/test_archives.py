@@ -104,7 +104,7 @@ def traversal(archive: zipfile.ZipFile) -> None:
 
 @zipped("archive-name", "absolute path")
 def absolute(archive: zipfile.ZipFile) -> None:
-    archive.writestr("/tmp/evil.txt", b"x")
+    archive.writestr("/absolute/evil.txt", b"x")
 
 
 @zipped("archive-name", "backslash")
