@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from tests.report.chromium import find_chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
+_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +62,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         crop = getattr(skimage.data, name)()[y : y + 64, x : x + 64]
         Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number:02d}_{name}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium: one for all, since a process can hold no two."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs a browser: pip install playwright")
+    found = find_chromium()
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=found, args=_FLAGS)
+        yield started
+        started.close()

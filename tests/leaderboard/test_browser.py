@@ -14,7 +14,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.leaderboard.synthetic import make_task, write_submission
 from tests.leaderboard.test_site import build, hostile_results, let_everything_in, spread
-from tests.report.conftest import browser  # noqa: F401
 from tests.report.pages import opened
 
 pytestmark = pytest.mark.browser
@@ -64,7 +63,7 @@ def sample_pages(site: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_overflows_or_complains(browser: Browser, site: Path, scheme: Literal["light", "dark"]) -> None:  # noqa: F811
+def test_no_page_overflows_or_complains(browser: Browser, site: Path, scheme: Literal["light", "dark"]) -> None:
     for file in sample_pages(site):
         with opened(browser, file, scheme=scheme) as page:
             for width in (390, 1280):
@@ -75,7 +74,7 @@ def test_no_page_overflows_or_complains(browser: Browser, site: Path, scheme: Li
                 page.wait_for_selector(".versus tbody tr")
 
 
-def test_sorting_puts_missing_last_both_ways(browser: Browser, site: Path) -> None:  # noqa: F811
+def test_sorting_puts_missing_last_both_ways(browser: Browser, site: Path) -> None:
     with opened(browser, site / "tasks/board.html") as page:
         assert order(page) == ["identity", "a/twin", "a/good", "b/bad", "c/dear"]
         page.click(column(page, "bpp"))
@@ -89,7 +88,7 @@ def test_sorting_puts_missing_last_both_ways(browser: Browser, site: Path) -> No
         assert order(page)[2:] == ["b/bad", "c/dear", "identity"]
 
 
-def test_sorting_by_keyboard(browser: Browser, site: Path) -> None:  # noqa: F811
+def test_sorting_by_keyboard(browser: Browser, site: Path) -> None:
     with opened(browser, site / "tasks/board.html") as page:
         head = page.locator(column(page, "psnr"))
         head.locator("[tabindex='0'], button").first.focus()
@@ -98,7 +97,7 @@ def test_sorting_by_keyboard(browser: Browser, site: Path) -> None:  # noqa: F81
         assert order(page)[0] == "c/dear"
 
 
-def test_filters_narrow_table_and_charts(browser: Browser, site: Path) -> None:  # noqa: F811
+def test_filters_narrow_table_and_charts(browser: Browser, site: Path) -> None:
     with opened(browser, site / "tasks/board.html") as page:
         shown = page.locator("#shown")
         expect(shown).to_have_text("5 shown")
@@ -125,7 +124,7 @@ def test_filters_narrow_table_and_charts(browser: Browser, site: Path) -> None: 
         expect(shown).to_have_text("0 of 5 shown")
 
 
-def test_addresses_keep_and_restore_the_view(browser: Browser, site: Path) -> None:  # noqa: F811
+def test_addresses_keep_and_restore_the_view(browser: Browser, site: Path) -> None:
     with opened(browser, site / "tasks/board.html") as page:
         page.click(column(page, "psnr"))
         expect(page.locator(column(page, "psnr"))).to_have_attribute("aria-sort", "ascending")
@@ -148,7 +147,7 @@ def test_addresses_keep_and_restore_the_view(browser: Browser, site: Path) -> No
         expect(page.locator("#shown")).to_have_text("5 shown")
 
 
-def test_points_are_links(browser: Browser, site: Path) -> None:  # noqa: F811
+def test_points_are_links(browser: Browser, site: Path) -> None:
     with opened(browser, site / "tasks/board.html") as page:
         spot = page.locator(".spot").first
         assert "on the Pareto front" in (spot.get_attribute("aria-label") or "")
@@ -157,7 +156,7 @@ def test_points_are_links(browser: Browser, site: Path) -> None:  # noqa: F811
         expect(page.locator("h1")).to_have_text("Tokenizer a/twin")
 
 
-def test_the_first_column_stays_on_a_phone(browser: Browser, site: Path) -> None:  # noqa: F811
+def test_the_first_column_stays_on_a_phone(browser: Browser, site: Path) -> None:
     with opened(browser, site / "tasks/board.html", width=390) as page:
         first = page.locator("#board tbody th").first
         before = first.bounding_box()
@@ -169,7 +168,7 @@ def test_the_first_column_stays_on_a_phone(browser: Browser, site: Path) -> None
         assert abs(before["x"] - after["x"]) < 1
 
 
-def test_theme_holds_on_all_pages(browser: Browser, site: Path) -> None:  # noqa: F811
+def test_theme_holds_on_all_pages(browser: Browser, site: Path) -> None:
     colour = "getComputedStyle(document.body).backgroundColor"
     with opened(browser, site / "index.html") as page:
         light = page.evaluate(colour)
@@ -183,7 +182,7 @@ def test_theme_holds_on_all_pages(browser: Browser, site: Path) -> None:  # noqa
         assert page.evaluate(colour) == dark
 
 
-def test_comparing_numbers(browser: Browser, site: Path) -> None:  # noqa: F811
+def test_comparing_numbers(browser: Browser, site: Path) -> None:
     with opened(browser, site / "compare.html") as page:
         page.goto("about:blank")
         page.goto((site / "compare.html").as_uri() + "#task=board&a=a/good&b=b/bad")
@@ -207,7 +206,7 @@ def test_comparing_numbers(browser: Browser, site: Path) -> None:  # noqa: F811
         expect(page.locator("#pictures")).to_be_hidden()
 
 
-def test_the_slider_moves_by_key_and_pointer(browser: Browser, site: Path) -> None:  # noqa: F811
+def test_the_slider_moves_by_key_and_pointer(browser: Browser, site: Path) -> None:
     clip = "document.getElementById('over').style.clipPath"
     with opened(browser, site / "compare.html") as page:
         page.evaluate("location.hash = '#task=board&a=a/good&b=a/twin'")
@@ -234,7 +233,7 @@ def test_the_slider_moves_by_key_and_pointer(browser: Browser, site: Path) -> No
         assert "sample=image/00002" in page.evaluate("location.hash")
 
 
-def test_tables_stand_without_scripts(browser: Browser, site: Path) -> None:  # noqa: F811
+def test_tables_stand_without_scripts(browser: Browser, site: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     try:
         page = context.new_page()

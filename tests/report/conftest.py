@@ -1,24 +1,16 @@
-"""Runs to report on, and a headless browser to look at the pages."""
+"""Runs to report on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
-from tests.report.chromium import find_chromium
 from tests.report.synthetic import HOSTILE, TASK, make_run, value_of
 from tokbench.curve_comparison import compare_curves
 from tokbench.curves import write_rate_distortion
 from tokbench.runfolder import read_records, read_result
-
-_FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -93,13 +85,3 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         manifest={"name": everything, "citation": everything},
         spec_changes={"task": {**TASK, "title": everything, "description": everything, "name": HOSTILE[0]}},
     )
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    found = find_chromium()
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=_FLAGS)
-        yield started
-        started.close()
