@@ -7,7 +7,8 @@
 Every implementation gets the same PNG files and the same seeded weights, each in a file of its own format, and runs in
 a fresh process; importing and loading are not counted. The best of the repeats counts, which take turns. The column
 ``difference`` is the largest deviation from torch-fidelity's features over their largest value: clean-fid and our
-``clean`` resize otherwise, so they are compared with each other. The last lines time the distance itself.
+``clean`` resize otherwise, so they are compared with each other. The floor is what the arithmetic alone would take;
+the last lines time the distance itself.
 """
 
 from __future__ import annotations
@@ -217,6 +218,30 @@ def child(system: str, folder: Path, device: str) -> None:
     print(json.dumps(seconds))
 
 
+def print_floor(folder: Path) -> None:
+    """What the network's arithmetic alone would take if all of it ran like large float32 matrix products."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    network = NoTrainInceptionV3(
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(folder / "inception.pth")
+    )
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros((1, 3, SIDE_PX, SIDE_PX), dtype=torch.uint8))
+    work, side = counter.get_total_flops(), 4096
+    factor, seconds = torch.rand(side, side), []
+    for _ in range(5):
+        clock = time.perf_counter()
+        factor @ factor
+        seconds.append(time.perf_counter() - clock)
+    speed = 2 * side**3 / min(seconds)
+    print(
+        f"floor: {work / 1e9:.1f} GFLOP an image, and matrix products do {speed / 1e9:.0f} GFLOP/s here: "
+        f"{speed / work:.1f} images/s"
+    )
+
+
 def time_distance() -> None:
     """Seconds for the distance of 2,048 dimensions, from moments and with influences."""
     from tokbench.metrics.frechet import frechet_distance, frechet_summary
@@ -271,6 +296,8 @@ def main() -> None:
             rate = options.n / min(seconds[system])
             difference = np.abs(features - others).max() / np.abs(others).max()
             print(f"{system:18}{rate:9.2f}{rate / best:13.2f}x{difference:12.1e}")
+        if options.device == "cpu":
+            print_floor(folder)
     time_distance()
 
 

@@ -184,8 +184,8 @@ def ours(manifest: Manifest, kind: str, *, reconstructions: Path, cache: Path) -
     from tokbench.cards import TokenizerCard
     from tokbench.evaluation import _default_workers
     from tokbench.metrics import face, text
+    from tokbench.runner.folder import FolderReconstructor
     from tokbench.runner.progress import Silent
-    from tokbench.runner.reconstruct import FolderReconstructor
     from tokbench.runner.run import RunPlan, run
     from tokbench.runner.sink import DigestSink
     from tokbench.tasks.catalogue import find_task
