@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokbench.errors import WeightsError
-from tokbench.weights.digests import sha256_of
 from tokbench.weights.loading import read_checkpoint
-from tokbench_adapters._hub_weights import fetch_hub_weights
+from tokbench_adapters._hub_weights import fetch_hub_weights, with_digest
 
 if TYPE_CHECKING:
     import torch
@@ -39,12 +37,6 @@ def read_hub_checkpoint(
     """
     path = fetch_hub_weights(card, name)
     return with_digest(card, name, path), read_tensors(path, inside=inside, prefix=prefix)
-
-
-def with_digest(card: TokenizerCard, name: str, path: Path) -> TokenizerCard:
-    """The card, with the digest of the file that is read."""
-    others = tuple(pinned for pinned in card.weights if pinned[0] != name)
-    return replace(card, weights=(*others, (name, sha256_of(path))))
 
 
 def read_tensors(path: Path, *, inside: Sequence[str] = (), prefix: str = "") -> dict[str, torch.Tensor]:

@@ -49,9 +49,13 @@ def read_hub_weights(
             repository and its page.
     """
     path = fetch_hub_weights(card, name)
-    tensors = read_state_dict(path, format)
+    return with_digest(card, name, path), read_state_dict(path, format)
+
+
+def with_digest(card: TokenizerCard, name: str, path: Path) -> TokenizerCard:
+    """The card, with the digest of the file that is read."""
     others = tuple(pinned for pinned in card.weights if pinned[0] != name)
-    return replace(card, weights=(*others, (name, sha256_of(path)))), tensors
+    return replace(card, weights=(*others, (name, sha256_of(path))))
 
 
 def fetch_hub_weights(card: TokenizerCard, name: str) -> Path:

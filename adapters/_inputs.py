@@ -32,3 +32,8 @@ def check_images(card: TokenizerCard, images: torch.Tensor) -> None:
             f"{card.name} takes images whose sides are multiples of {multiple} px, got {width}×{height} (w×h); "
             "choose a task that fits images to such a size, or crop or pad them first"
         )
+
+
+def parts_of(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """A batch as it goes through a network: one sample at a time on a CPU, else whole."""
+    return batch.split(1) if batch.device.type == "cpu" else (batch,)

@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Latents, Tokens, TokenStream
 from tokbench.errors import BadOutputError
 from tokbench.quantisers import Quantiser
 from tokbench_adapters._hub_weights import fill
-from tokbench_adapters._inputs import check_images
+from tokbench_adapters._inputs import check_images, parts_of
 
 if TYPE_CHECKING:
     import torch
 
-    from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
     from tokbench_adapters._networks.titok_config import TiTokConfig
 
+NOTES = {
+    "steps": "Decodes in two steps: the transformer's softmax over MaskGIT's 1024 codes mixes their vectors (no "
+    "argmax), and MaskGIT's convolutional decoder paints from the mixture.",
+    "patches": "The transformer paints the patches itself; there is no second decoder.",
+    "mean": "The posterior's mean is decoded; the upstream demonstration draws from the posterior.",
+}
+
 # Counts how often codes were used in training; the mixin that saves checkpoints writes it beside the weights.
 UNUSED = "quantize.embed_prob"
+
+
+def size_of(variant: str) -> str:
+    """The letters of a variant's name that say how large its networks are: ``BL`` of ``bl64_vq8k``."""
+    return variant.partition("_")[0].rstrip("0123456789").upper()
+
+
+def titok_card(name: str, title: str, config: TiTokConfig, **facts: Any) -> TokenizerCard:
+    """A card with what follows from the network's shape, and the other facts as given.
+
+    ``title`` is followed by the kind and number of its codes or channels.
+    """
+    size = config.codebook_size
+    return TokenizerCard(
+        name=name,
+        title=f"{title} ({f'KL, {config.token_width} channels' if size is None else f'VQ, {size} codes'})",
+        latent="continuous" if size is None else "discrete",
+        codebook_sizes=() if size is None else (size,),
+        fixed_size_px=config.side_px,
+        size_multiple=config.patch_px,
+        tokens=config.n_tokens,
+        repository="https://github.com/bytedance/1d-tokenizer",
+        licence="Apache-2.0",
+        weights_licence="Apache-2.0; its authors: for research purposes only",
+        **facts,
+    )
 
 
 def build(
@@ -82,14 +115,11 @@ class _TiTok:
         self._most = config.n_tokens
         self._least = 1 if card.prefix_axis == "positions" else config.n_tokens
 
-    def _parts(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return batch.split(1) if self._device.type == "cpu" else (batch,)
-
     def _encoded(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Float ``(n, 3, h, w)`` → parts of float32 ``(n, d, l)``."""
         check_images(self.card, images)
         batch = images.to(self._device, self._dtype)
-        return [self._network.encode(part).float() for part in self._parts(batch)]
+        return [self._network.encode(part).float() for part in parts_of(batch)]
 
     def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """Float ``(n, l, d)`` → float ``(n, 3, h, w)``."""
@@ -99,7 +129,7 @@ class _TiTok:
             wanted = f"{self._least} to {self._most}" if self._least < self._most else str(self._most)
             raise BadOutputError(f"{self.card.name} decodes {wanted} tokens an image, got {latents.shape[1]}")
         decoded = []
-        for part in self._parts(latents.to(self._device, self._dtype)):
+        for part in parts_of(latents.to(self._device, self._dtype)):
             text = None if self._text is None else self._text.expand(len(part), -1, -1)
             decoded.append(self._network.decode(part, text))
         return torch.cat(decoded)

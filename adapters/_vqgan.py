@@ -10,7 +10,7 @@ from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.errors import BadOutputError
 from tokbench.quantisers import Quantiser
 from tokbench_adapters._hub_weights import fill
-from tokbench_adapters._inputs import check_images
+from tokbench_adapters._inputs import check_images, parts_of
 
 if TYPE_CHECKING:
     import torch
@@ -111,11 +111,6 @@ class GridCodes:
         return Quantiser(
             kind="lookup", composition="single", codebooks={"0": book.entries()}, is_normalised=book.is_normalised
         )
-
-
-def parts_of(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """A batch as it goes through a network: one sample at a time on a CPU, else whole."""
-    return batch.split(1) if batch.device.type == "cpu" else (batch,)
 
 
 def require_grid(card: TokenizerCard, encoding: Encoding, *, codebooks: int) -> list[torch.Tensor]:

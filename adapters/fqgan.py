@@ -10,9 +10,9 @@ from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.quantisers import Quantiser
 from tokbench_adapters._checkpoints import read_hub_checkpoint
 from tokbench_adapters._hub_weights import UNPINNED, fill
-from tokbench_adapters._inputs import check_images
+from tokbench_adapters._inputs import check_images, parts_of
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, FactorConfig, VqganConfig
-from tokbench_adapters._vqgan import parts_of, require_grid
+from tokbench_adapters._vqgan import require_grid
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tokbench.cards import TokenizerCard
 from tokbench_adapters._hub_weights import UNPINNED, read_hub_weights
 from tokbench_adapters._networks.titok_config import BASE, LARGE, MASKGIT, SMALL, TiTokConfig, TransformerSize
-from tokbench_adapters._titok import build
+from tokbench_adapters._titok import NOTES, build
 
 if TYPE_CHECKING:
     from tokbench.contracts import Tokenizer
@@ -50,8 +50,7 @@ def card_of(variant: str, config: TiTokConfig) -> TokenizerCard:
         notes=(
             "TiTok's network trained with the tail of the tokens dropped at random, so any number of leading tokens "
             "decodes; all 256 are encoded and the tail is cut off afterwards, as upstream does.",
-            "Decodes in two steps: the transformer's softmax over MaskGIT's 1024 codes mixes their vectors (no "
-            "argmax), and MaskGIT's convolutional decoder paints from the mixture.",
+            NOTES["steps"],
             "Codes are searched by squared distance after scaling to length 1, in float32 whatever the type of the "
             "network.",
             UNPINNED,

@@ -5,17 +5,17 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from tokbench.cards import TokenizerCard
 from tokbench.weights.catalogue import known
 from tokbench.weights.fetching import fetch
 from tokbench.weights.loading import load_state_dict
 from tokbench_adapters._hub_weights import UNPINNED, read_hub_weights
 from tokbench_adapters._networks.titok_config import BASE, LARGE, SMALL, TiTokConfig, TransformerSize
-from tokbench_adapters._titok import build
+from tokbench_adapters._titok import NOTES, build, size_of, titok_card
 
 if TYPE_CHECKING:
     import torch
 
+    from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
 CAPTION = "A photo."
@@ -48,32 +48,22 @@ VARIANTS: dict[str, TiTokConfig] = {
 
 def card_of(variant: str, config: TiTokConfig) -> TokenizerCard:
     """The facts of a variant."""
-    is_vq = config.codebook_size is not None
-    kind = f"VQ, {config.codebook_size} codes" if is_vq else f"KL, {config.token_width} channels"
-    size = variant.partition("_")[0].rstrip("0123456789").upper()
-    return TokenizerCard(
-        name=f"ta_titok/{variant}",
-        title=f"TA-TiTok-{size}-{config.n_tokens} ({kind})",
-        latent="discrete" if is_vq else "continuous",
-        codebook_sizes=() if config.codebook_size is None else (config.codebook_size,),
-        fixed_size_px=config.side_px,
-        size_multiple=config.patch_px,
-        tokens=config.n_tokens,
+    return titok_card(
+        f"ta_titok/{variant}",
+        f"TA-TiTok-{size_of(variant)}-{config.n_tokens}",
+        config,
         side_information=f"a caption; here {CAPTION!r} for every image, which costs no bits",
         hub=f"turkeyju/tokenizer_tatitok_{variant}",
-        licence="Apache-2.0",
-        weights_licence="Apache-2.0; its authors: for research purposes only",
         paper="arXiv:2501.07730",
-        repository="https://github.com/bytedance/1d-tokenizer",
         notes=(
             f"The decoder reads CLIP's embedding of a caption. Every image is decoded with {CAPTION!r}; the official "
             "evaluation on ImageNet names the image's class ('A photo of a …'), so its scores are not to be compared.",
             f"CLIP's text half comes from the file that the key {CLIP} of `tokbench weights` names, with its own "
             "activation (x·sigmoid(1.702x)); positions after the caption hold token 0, as open_clip pads.",
-            "The transformer paints the patches itself; there is no second decoder.",
+            NOTES["patches"],
             "Codes are searched by squared distance, in float32 whatever the type of the network."
-            if is_vq
-            else "The posterior's mean is decoded; the upstream demonstration draws from the posterior.",
+            if config.codebook_size is not None
+            else NOTES["mean"],
             UNPINNED,
         ),
     )

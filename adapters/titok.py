@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokbench.cards import TokenizerCard
 from tokbench_adapters._hub_weights import UNPINNED, read_hub_weights
 from tokbench_adapters._networks.titok_config import BASE, LARGE, MASKGIT, SMALL, TiTokConfig, TransformerSize
-from tokbench_adapters._titok import build
+from tokbench_adapters._titok import NOTES, build, size_of, titok_card
 
 if TYPE_CHECKING:
+    from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
 
@@ -50,13 +50,10 @@ VARIANTS: dict[str, TiTokConfig] = {
     "bl128_vae_c16": _one_step(BASE, 128, codebook_size=None),
 }
 
-NOTES = {
-    "steps": "Decodes in two steps: the transformer's softmax over MaskGIT's 1024 codes mixes their vectors (no "
-    "argmax), and MaskGIT's convolutional decoder paints from the mixture.",
-    "patches": "The transformer paints the patches itself; there is no second decoder.",
+VARIANT_NOTES = {
+    **NOTES,
     "cosine": "Codes are searched by squared distance after scaling to length 1.",
     "euclid": "Codes are searched by squared distance.",
-    "mean": "The posterior's mean is decoded; the upstream demonstration draws from the posterior.",
     "float32": "The code search is in float32 whatever the type of the network.",
 }
 
@@ -64,24 +61,15 @@ NOTES = {
 def card_of(variant: str, config: TiTokConfig) -> TokenizerCard:
     """The facts of a variant."""
     is_vq = config.codebook_size is not None
-    kind = f"VQ, {config.codebook_size} codes" if is_vq else f"KL, {config.token_width} channels"
     parts = ["steps" if config.pixels is not None else "patches"]
     parts += ["cosine" if config.is_normalised else "euclid", "float32"] if is_vq else ["mean"]
-    size = variant.partition("_")[0].rstrip("0123456789").upper()
-    return TokenizerCard(
-        name=f"titok/{variant}",
-        title=f"TiTok-{size}-{config.n_tokens} ({kind})",
-        latent="discrete" if is_vq else "continuous",
-        codebook_sizes=() if config.codebook_size is None else (config.codebook_size,),
-        fixed_size_px=config.side_px,
-        size_multiple=config.patch_px,
-        tokens=config.n_tokens,
+    return titok_card(
+        f"titok/{variant}",
+        f"TiTok-{size_of(variant)}-{config.n_tokens}",
+        config,
         hub=f"yucornetto/tokenizer_titok_{variant}_imagenet",
-        licence="Apache-2.0",
-        weights_licence="Apache-2.0; its authors: for research purposes only",
         paper="arXiv:2406.07550",
-        repository="https://github.com/bytedance/1d-tokenizer",
-        notes=(*(NOTES[part] for part in parts), UNPINNED),
+        notes=(*(VARIANT_NOTES[part] for part in parts), UNPINNED),
     )
 
 

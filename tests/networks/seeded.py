@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from tests.adapters import seeding
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "networks"
 
@@ -42,28 +43,12 @@ def keys_sha256(wanted: Entries) -> str:
 
 def seeded(wanted: Entries) -> dict[str, torch.Tensor]:
     """A state dict of these names and shapes."""
-    return {key: _draw(key, tuple(shape)) for key, shape in wanted.items()}
-
-
-def _draw(key: str, shape: tuple[int, ...]) -> torch.Tensor:
-    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") & (2**63 - 1)
-    draw = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    last = key.rpartition(".")[2]
-    if last == "running_var":
-        return 1 + 0.1 * draw.abs()
-    if len(shape) >= 2:
-        return draw / math.sqrt(math.prod(shape[1:]))
-    return 1 + 0.02 * draw if last in ("weight", "gamma", "scale") else 0.02 * draw
+    return {key: seeding.seeded_tensor(key, tuple(shape)) for key, shape in wanted.items()}
 
 
 def pattern(n: int, side_px: int) -> torch.Tensor:
     """uint8 ``(n, 3, side, side)``: waves, different in every channel and image."""
-    y = torch.arange(side_px, dtype=torch.float64)[:, None]
-    x = torch.arange(side_px, dtype=torch.float64)[None]
-    waves = [
-        [0.5 + 0.5 * torch.sin((c + 1) * 0.05 * y + (c + 2 + k) * 0.031 * x + k) for c in range(3)] for k in range(n)
-    ]
-    return torch.stack([torch.stack(image) for image in waves]).float().mul(255).round().to(torch.uint8)
+    return seeding.pattern(n, side_px, side_px).mul(255).round().to(torch.uint8)
 
 
 def assert_like(got: torch.Tensor, stored: Mapping[str, Any], *, tolerance: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,15 @@ from tokbench.tasks.task import CROPS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+tokenizer_option = click.option(
+    "--tokenizer",
+    "name",
+    required=True,
+    metavar="NAME",
+    help="family, family/variant, or module:attr (also path/to/file.py:attr) for your own.",
+)
+workers_option = click.option("--workers", type=int, help="Loading and metric threads. [default: cores, at most 8]")
+no_report_option = click.option("--no-report", is_flag=True, help="Do not write report.html.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of a table.")
 
 
@@ -57,14 +67,38 @@ def run_options(function: F) -> F:
                 show_default=True,
                 help="Where results go: OUT/TASK/TOKENIZER/.",
             ),
-            click.option("--workers", type=int, help="Loading and metric threads. [default: cores, at most 8]"),
+            workers_option,
             click.option("--strict", is_flag=True, help="Exit 1 if any metric could not be measured."),
-            click.option("--no-report", is_flag=True, help="Do not write report.html."),
+            no_report_option,
             json_option,
         )
     ):
         function = option(function)
     return function
+
+
+def compute_options(function: F) -> F:
+    """Where and how a tokenizer runs."""
+    for option in reversed(
+        (
+            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+            click.option(
+                "--dtype",
+                type=click.Choice(["float32", "float16", "bfloat16"]),
+                default="float32",
+                show_default=True,
+            ),
+            click.option("--batch-size", type=int, default=8, show_default=True, help="Affects speed, not values."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def look_here_for(name: str | None) -> None:
+    """Let ``module:attr`` be found in the user's folder, which a console script's path does not hold."""
+    if name is not None and ":" in name:
+        sys.path.insert(0, str(Path.cwd()))
 
 
 def choose_task(name: str, *, fit: str, crop: str, size: int) -> Any:

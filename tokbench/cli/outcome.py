@@ -16,7 +16,6 @@ DONE, FAILED, FAILED_SAMPLES, INTERRUPTED = 0, 1, 3, 130
 def finish(result: RunResult, *, as_json: bool, strict: bool, report: bool) -> int:
     """Write the report, print the result, and return the exit code."""
     from tokbench.report.table import print_results
-    from tokbench.runfolder import REPORT
     from tokbench.schema import dump_json, result_to_json
 
     if as_json:
@@ -24,13 +23,19 @@ def finish(result: RunResult, *, as_json: bool, strict: bool, report: bool) -> i
     else:
         print_results(result)
     if result.path is not None:
-        folder = Path(result.path)
-        if report:
-            from tokbench.report.html import write_report
-
-            write_report([folder], folder / REPORT)
-        click.echo(f"{'report' if report else 'results'}: {folder / REPORT if report else folder}", err=True)
+        write_and_tell(Path(result.path), report=report)
     return exit_code(result, strict=strict)
+
+
+def write_and_tell(folder: Path, *, report: bool) -> None:
+    """Write a run's report if it is wanted, and say where things are."""
+    from tokbench.runfolder import REPORT
+
+    if report:
+        from tokbench.report.html import write_report
+
+        write_report([folder], folder / REPORT)
+    click.echo(f"{'report' if report else 'results'}: {folder / REPORT if report else folder}", err=True)
 
 
 def exit_code(result: RunResult, *, strict: bool) -> int:

@@ -6,25 +6,25 @@ from pathlib import Path
 
 import click
 
-from tokbench.cli.options import choose_task, run_options, task_options, whole_numbers
+from tokbench.cli.options import (
+    choose_task,
+    compute_options,
+    look_here_for,
+    run_options,
+    task_options,
+    tokenizer_option,
+    whole_numbers,
+)
 
 
 @click.command()
-@click.option(
-    "--tokenizer",
-    "name",
-    required=True,
-    metavar="NAME",
-    help="family, family/variant, or module:attr (also path/to/file.py:attr) for your own.",
-)
+@tokenizer_option
 @task_options
 @run_options
 @click.option(
     "--lengths", default="", callback=whole_numbers, help="Variable-length tokenizers: also decode at 1,2,4,…"
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True)
-@click.option("--batch-size", type=int, default=8, show_default=True, help="Affects speed, not values.")
+@compute_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Of stochastic decoders, with each sample's id.")
 def run(
     name: str,
@@ -50,16 +50,13 @@ def run(
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 done with failed samples, 130 interrupted (what is done is kept).
     """
-    import sys
-
     from tokbench.cli.console import make_progress, share_the_cores, sigterm_as_interrupt
 
     share_the_cores()
     from tokbench.cli.outcome import finish
     from tokbench.evaluation import evaluate
 
-    if ":" in name:
-        sys.path.insert(0, str(Path.cwd()))  # a console script's path does not hold the user's folder
+    look_here_for(name)
     with sigterm_as_interrupt():
         result = evaluate(
             name,

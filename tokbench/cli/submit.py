@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokbench.cli.options import json_option
+from tokbench.cli.options import json_option, look_here_for
 from tokbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -99,8 +99,6 @@ def validate(
     Every number that follows from the records is computed again; all that is wrong is listed. Exit codes: 0 valid, 1
     not, 2 usage.
     """
-    import sys
-
     from tokbench.submissions.known import Known
     from tokbench.submissions.validate import validate
 
@@ -110,8 +108,7 @@ def validate(
     if spot_check is not None:
         from tokbench.submissions.spot_check import SpotCheck
 
-        if tokenizer is not None and ":" in tokenizer:
-            sys.path.insert(0, str(Path.cwd()))  # a console script's path does not hold the user's folder
+        look_here_for(tokenizer)
         further = SpotCheck(n=spot_check, seed=seed, tokenizer=tokenizer, device=device, known=known)
     verdicts = validate(paths, known=known, further=further)
     _print(verdicts, as_json=as_json)

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokbench.cli.options import choose_task, json_option, task_options, whole_numbers
+from tokbench.cli.options import (
+    choose_task,
+    compute_options,
+    json_option,
+    look_here_for,
+    no_report_option,
+    task_options,
+    tokenizer_option,
+    whole_numbers,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from tokbench.sweep import Sweep
@@ -20,13 +30,7 @@ def _words(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 
 
 @click.command()
-@click.option(
-    "--tokenizer",
-    "name",
-    required=True,
-    metavar="NAME",
-    help="family, family/variant, or module:attr (also path/to/file.py:attr) for your own.",
-)
+@tokenizer_option
 @click.option(
     "--lengths",
     default="",
@@ -67,12 +71,10 @@ def _words(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
     show_default=True,
     help="Where results go: OUT/sweeps/TASK/TOKENIZER/.",
 )
-@click.option("--workers", type=int, help="Loading and metric threads. [default: cores, at most 8]")
-@click.option("--no-report", is_flag=True, help="Do not write report.html.")
+@workers_option
+@no_report_option
 @json_option
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True)
-@click.option("--batch-size", type=int, default=8, show_default=True, help="Affects speed, not values.")
+@compute_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Of stochastic decoders and of the intervals.")
 def sweep(
     name: str,
@@ -101,16 +103,13 @@ def sweep(
     Prints each point and, against each codec, BD-rate (the difference in bits at equal quality) and BD-metric (in
     quality at equal bits), with 95 % intervals. Exit codes are those of `run`.
     """
-    import sys
-
     from tokbench.cli.console import make_progress, share_the_cores, sigterm_as_interrupt
 
     share_the_cores()
     from tokbench.sweep import ANCHORS
     from tokbench.sweep import sweep as measure
 
-    if ":" in name:
-        sys.path.insert(0, str(Path.cwd()))  # a console script's path does not hold the user's folder
+    look_here_for(name)
     with sigterm_as_interrupt():
         made = measure(
             name,
@@ -134,19 +133,14 @@ def sweep(
 
 
 def _finish(made: Sweep, *, as_json: bool, report: bool) -> int:
-    from tokbench.cli.outcome import exit_code
+    from tokbench.cli.outcome import exit_code, write_and_tell
     from tokbench.curves import to_json
     from tokbench.report.curve_table import print_curves
-    from tokbench.report.html import write_report
-    from tokbench.runfolder import REPORT
     from tokbench.schema import dump_json
 
     if as_json:
         click.echo(dump_json(to_json(made.curves)), nl=False)
     else:
         print_curves(made.result, made.curves)
-    folder = Path(made.result.path or ".")
-    if report:
-        write_report([folder], folder / REPORT)
-    click.echo(f"{'report' if report else 'results'}: {folder / REPORT if report else folder}", err=True)
+    write_and_tell(Path(made.result.path or "."), report=report)
     return exit_code(made.result, strict=False)

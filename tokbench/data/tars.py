@@ -7,17 +7,14 @@ threads share nothing but the index.
 from __future__ import annotations
 
 import tarfile
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tokbench.data.archives import ArchiveIndexes
 from tokbench.errors import SampleError
 
 _MAX_INDEXES = 256  # a shard of 10,000 members costs about 2 MB
-
-_Key = tuple[str, int, int]
 
 
 class Member(NamedTuple):
@@ -27,25 +24,13 @@ class Member(NamedTuple):
     n_bytes: int
 
 
-_indexes: OrderedDict[_Key, Mapping[str, Member]] = OrderedDict()
-_lock = threading.Lock()
-
-
 def index_tar(path: Path) -> Mapping[str, Member]:
     """Regular members by name, in the archive's order; of equal names the last one counts, as with ``tar -x``.
 
     Raises:
         SampleError: compressed, or not a tar file.
     """
-    stat = path.stat()
-    key = (str(path), stat.st_mtime_ns, stat.st_size)
-    with _lock:
-        if key not in _indexes:
-            _indexes[key] = _scan(path)
-            while len(_indexes) > _MAX_INDEXES:
-                _indexes.popitem(last=False)
-        _indexes.move_to_end(key)
-        return _indexes[key]
+    return _indexes(path)
 
 
 def read_member(path: Path, name: str) -> bytes:
@@ -81,3 +66,6 @@ def _scan(path: Path) -> dict[str, Member]:
                 f"(`gunzip`, `bunzip2`, `unxz` or `unzstd`)"
             ) from err
         raise SampleError(f"{path.name} is not a tar file, or is damaged ({err}); obtain it again") from err
+
+
+_indexes = ArchiveIndexes(_scan, most=_MAX_INDEXES)

@@ -7,20 +7,17 @@ threads share nothing but the index. Members may be stored or deflated; images u
 from __future__ import annotations
 
 import struct
-import threading
 import zipfile
 import zlib
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tokbench.data.archives import ArchiveIndexes
 from tokbench.errors import SampleError
 
 _MAX_INDEXES = 16
 _HEADER = struct.Struct("<4s22xHH")  # of a member: signature … length of its name, length of its extra field
-
-_Key = tuple[str, int, int]
 
 
 class Member(NamedTuple):
@@ -33,25 +30,13 @@ class Member(NamedTuple):
     crc: int
 
 
-_indexes: OrderedDict[_Key, Mapping[str, Member]] = OrderedDict()
-_lock = threading.Lock()
-
-
 def index_zip(path: Path) -> Mapping[str, Member]:
     """Files by name, in the archive's order; encrypted ones and folders are left out.
 
     Raises:
         SampleError: not a zip file, or cut off.
     """
-    stat = path.stat()
-    key = (str(path), stat.st_mtime_ns, stat.st_size)
-    with _lock:
-        if key not in _indexes:
-            _indexes[key] = _scan(path)
-            while len(_indexes) > _MAX_INDEXES:
-                _indexes.popitem(last=False)
-        _indexes.move_to_end(key)
-        return _indexes[key]
+    return _indexes(path)
 
 
 def read_member(path: Path, name: str) -> bytes:
@@ -95,3 +80,6 @@ def _scan(path: Path) -> dict[str, Member]:
             }
     except zipfile.BadZipFile as err:
         raise SampleError(f"{path.name} is not a zip file, or is cut off ({err}); obtain it again") from err
+
+
+_indexes = ArchiveIndexes(_scan, most=_MAX_INDEXES)
