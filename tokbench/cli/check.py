@@ -171,16 +171,16 @@ def _print(result: GateResult, *, as_json: bool, annotations: bool | None) -> No
 
     from rich.console import Console
 
-    from tokbench.comparison.table import write_text
     from tokbench.gate.check import gate_json
     from tokbench.gate.reports import gate_text, workflow_commands
+    from tokbench.report.table import emit
 
     if as_json:
         click.echo(json.dumps(gate_json(result), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         is_terminal = sys.stdout.isatty()
         width = Console(file=sys.stdout).width if is_terminal else None
-        write_text(gate_text(result, width=width, is_terminal=is_terminal), sys.stdout)
+        emit(gate_text(result, width=width, is_terminal=is_terminal), sys.stdout)
     if os.environ.get("GITHUB_ACTIONS") == "true" if annotations is None else annotations:
         for line in workflow_commands(result):
             click.echo(line, err=as_json)

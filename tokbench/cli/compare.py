@@ -70,8 +70,8 @@ def compare(
         comparison_json,
         comparison_markdown,
         print_comparisons,
-        write_text,
     )
+    from tokbench.report.table import emit
 
     made = compare_runs(
         runs,
@@ -85,7 +85,7 @@ def compare(
     elif style == "table":
         print_comparisons(made)
     else:
-        write_text(comparison_markdown(made) if style == "markdown" else comparison_csv(made), sys.stdout)
+        emit(comparison_markdown(made) if style == "markdown" else comparison_csv(made), sys.stdout)
     return 0
 
 

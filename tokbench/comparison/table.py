@@ -18,6 +18,7 @@ from tokbench.comparison.escape import csv_cell, markdown, markdown_name, termin
 from tokbench.comparison.verdicts import LEVEL, Verdict
 from tokbench.comparison.words import numbers, p_words, verdict_words
 from tokbench.report.format import ARROWS
+from tokbench.report.table import emit
 
 _STYLES: dict[Verdict, str] = {
     "better": "green",
@@ -30,7 +31,6 @@ _STYLES: dict[Verdict, str] = {
     "not compared": "dim",
 }
 _HEAD = ("metric", "baseline", "other", "difference", "95 % interval", "p", "corrected", "verdict")
-_PLAIN = str.maketrans({"↑": "^", "↓": "v", "–": "-", "−": "-", "±": "+-", "≠": "!=", "µ": "u", "×": "x", "…": "~"})
 CORRECTED = "corrected: p for all comparisons made here together (Holm); a verdict needs it below 0.05"
 
 
@@ -73,17 +73,7 @@ def print_comparisons(comparisons: Sequence[Comparison], *, file: TextIO | None 
     is_terminal = out.isatty()
     width = Console(file=out).width if is_terminal else None
     texts = [comparison_text(made, width=width, is_terminal=is_terminal) for made in comparisons]
-    write_text("\n".join([*texts, f"{CORRECTED}\n"]), out)
-
-
-def write_text(text: str, out: TextIO) -> None:
-    """Write to a stream of any encoding."""
-    encoding = getattr(out, "encoding", None) or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
-    out.write(text)
+    emit("\n".join([*texts, f"{CORRECTED}\n"]), out)
 
 
 def _lines(differences: Iterable[Difference]) -> Iterable[_Line]:

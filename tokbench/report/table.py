@@ -23,7 +23,9 @@ _MIN_NAME = 18
 _MOST_BRANCHES = 8  # of a metric; more are a curve, which a list does not show
 _MAX_TEXT = 600  # longer foreign texts are cut in the middle
 _STYLES = {"ok": "", "undefined": "yellow", "skipped": "dim", "failed": "bold red"}
-_PLAIN = str.maketrans({"↑": "^", "↓": "v", "–": "-", "…": "~", "·": "-", "µ": "u", "×": "x", "∞": "inf", "−": "-"})
+_PLAIN = str.maketrans(
+    {"↑": "^", "↓": "v", "–": "-", "…": "~", "·": "-", "µ": "u", "×": "x", "∞": "inf", "−": "-", "±": "+-", "≠": "!="}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
