@@ -19,7 +19,7 @@ PACKAGE = REPOSITORY / "tokbench"
 LAYERS = [
     ["errors"],
     ["cards", "estimates", "samples", "encodings"],
-    ["contracts", "once", "quantisers", "results", "seeds", "stats", "tasks.task"],
+    ["contracts", "names", "once", "quantisers", "results", "seeds", "stats", "tasks.task"],
     ["aggregation", "cache", "rate_distortion", "requirements", "environment", "registry", "schema", "images"],
     ["runfolder", "tasks.catalogue", "tasks.stored", "weights"],
     ["networks", "curves", "published", "submissions.form"],
@@ -90,7 +90,7 @@ def test_readers_need_no_measuring_code(module: str) -> None:
 
 
 def test_adapters_see_only_the_contracts() -> None:
-    allowed = {"cards", "contracts", "encodings", "errors", "images", "quantisers", "weights"}
+    allowed = {"cards", "contracts", "encodings", "errors", "images", "names", "quantisers", "weights"}
     for path in sorted((REPOSITORY / "adapters").rglob("*.py")):
         others = {name for name in imports(path) if name.partition(".")[0] not in allowed}
         assert not others, f"{path.name} imports {others}"

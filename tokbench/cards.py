@@ -18,6 +18,7 @@ MetricGroup = Literal[
 ]
 LatentKind = Literal["discrete", "continuous", "codec", "none"]
 PrefixAxis = Literal["streams", "positions"]
+Posterior = Literal["", "mode", "sample"]
 
 METRIC_GROUPS: tuple[MetricGroup, ...] = get_args(MetricGroup)
 
@@ -43,9 +44,13 @@ class TokenizerCard:
             Only for reference rows that bound a task from above.
         weights: file name to SHA-256 of every weight file, as pinned by the adapter.
         hub: ``ORG/REPO@REVISION`` where the weights lie on the hub, "" elsewhere.
+        page: where the weights are got by hand, where they lie on no hub (a download page, a university share), or "".
         gated: why the weights cannot simply be downloaded (terms to accept, research only), or "".
         tokens: how many tokens an image of ``fixed_size_px`` (or 256 px) takes, where that is one number.
         pixel_range: what its network takes and gives; tokbench converts.
+        posterior: what of a Gaussian posterior is decoded: its ``mode``, or a ``sample`` drawn from the sample's seed
+            (where that is the published convention); "" where there is no posterior.
+        opened_as: the name it was opened by (see :mod:`tokbench.names`), or "".
         reserved: why this system cannot be adapted (no code, no weights), or ""; reserved ones are listed, not run.
         extra: the pip extra that must be installed, or "".
         requires: top-level modules that must be importable, for `tokbench doctor` and clear errors.
@@ -67,9 +72,12 @@ class TokenizerCard:
     takes_source: bool = False
     weights: tuple[tuple[str, str], ...] = ()
     hub: str = ""
+    page: str = ""
     gated: str = ""
     tokens: int | None = None
     pixel_range: tuple[float, float] = (0.0, 1.0)
+    posterior: Posterior = ""
+    opened_as: str = ""
     reserved: str = ""
     extra: str = ""
     requires: tuple[str, ...] = ()

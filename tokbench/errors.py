@@ -5,6 +5,7 @@
     TokbenchError                     exit code 1
     ├── UsageError                    exit code 2: the request itself is wrong
     │   ├── UnknownNameError          no tokenizer, metric, task or data set of that name
+    │   ├── ReservedError             a name kept for a tokenizer that cannot be run here
     │   ├── DuplicateNameError        two plug-ins claim one name
     │   └── UnlikeRunsError           runs differ in more than the tokenizer
     ├── ManifestError                 a manifest file is malformed or does not match its digest
@@ -38,6 +39,10 @@ class UsageError(TokbenchError):
 
 class UnknownNameError(UsageError):
     """No plug-in, task or data set has that name."""
+
+
+class ReservedError(UsageError):
+    """The name is kept for a tokenizer that cannot be run here."""
 
 
 class DuplicateNameError(UsageError):

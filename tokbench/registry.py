@@ -1,8 +1,8 @@
 """Finding plug-ins by name: tokenizers in ``adapters/``, metrics in ``tokbench/metrics/``, and other people's.
 
-A tokenizer module exports ``CARDS`` and ``load``; a metric module exports ``METRICS``. Modules are found by listing
-the package, so adding one touches one file. Other packages add theirs through the entry-point groups
-``tokbench.tokenizers`` and ``tokbench.metrics``, each entry naming a module of the same shape.
+A tokenizer module exports ``CARDS`` and ``load``, or ``OPENS`` and ``open_name``, or all four; a metric module exports
+``METRICS``. Modules are found by listing the package, so adding one touches one file. Other packages add theirs through
+the entry-point groups ``tokbench.tokenizers`` and ``tokbench.metrics``, each entry naming a module of the same shape.
 """
 
 from __future__ import annotations
@@ -47,11 +47,26 @@ def tokenizers() -> Plugins:
     families: dict[str, str] = {}
     modules, broken = _modules(TOKENIZER_PACKAGE, "tokbench.tokenizers")
     for module in modules:
-        for card in module.CARDS:
+        for card in getattr(module, "CARDS", ()):
             owner = families.setdefault(card.family, module.__name__)
             if card.name in found or owner != module.__name__:
                 raise DuplicateNameError(f"tokenizer {card.name!r} is declared by {owner} and by {module.__name__}")
             found[card.name] = TokenizerEntry(card=card, module=module)
+    return Plugins(items=found, broken=broken)
+
+
+@cache
+def openings() -> Plugins:
+    """The modules that open names: prefix → module, in module order."""
+    found: dict[str, ModuleType] = {}
+    modules, broken = _modules(TOKENIZER_PACKAGE, "tokbench.tokenizers")
+    for module in modules:
+        if (opens := getattr(module, "OPENS", None)) is None:
+            continue
+        cards = {entry.card.family: entry.module for entry in tokenizers().items.values()}
+        if opens.prefix in found or cards.get(opens.prefix, module) is not module:
+            raise DuplicateNameError(f"the prefix {opens.prefix}: is declared twice, the second time by {module}")
+        found[opens.prefix] = module
     return Plugins(items=found, broken=broken)
 
 
@@ -79,6 +94,9 @@ def find_tokenizer(name: str) -> TokenizerEntry:
     for entry in entries.values():
         if entry.card.family == name:
             return entry
+    if name in openings().items:
+        opens = openings().items[name].OPENS
+        raise UnknownNameError(f"{name} needs to know what to open: {opens.usage}")
     families = dict.fromkeys(entry.card.family for entry in entries.values())
     family = name.partition("/")[0]
     if family in families:

@@ -6,14 +6,15 @@ from importlib.util import find_spec
 
 from tokbench.cards import MetricCard, TokenizerCard
 from tokbench.contracts import Metric, NeedsWeights
+from tokbench.names import Opening
 
 
-def missing_modules(card: MetricCard | TokenizerCard) -> list[str]:
+def missing_modules(card: MetricCard | TokenizerCard | Opening) -> list[str]:
     """The required modules that cannot be found; nothing is imported."""
     return [name for name in card.requires if find_spec(name) is None]
 
 
-def install_command(card: MetricCard | TokenizerCard) -> str:
+def install_command(card: MetricCard | TokenizerCard | Opening) -> str:
     """What to type to get what the card needs."""
     return f"pip install 'tokbench[{card.extra}]'" if card.extra else f"pip install {' '.join(missing_modules(card))}"
 
@@ -25,7 +26,7 @@ def why_unavailable(metric: Metric) -> str:
     return metric.unavailable() if isinstance(metric, NeedsWeights) else ""
 
 
-def missing_requirement(card: MetricCard | TokenizerCard) -> str:
+def missing_requirement(card: MetricCard | TokenizerCard | Opening) -> str:
     """Why this cannot run in this installation, with the command that changes it; "" if it can."""
     missing = missing_modules(card)
     return f"needs {', '.join(missing)}: {install_command(card)}" if missing else ""

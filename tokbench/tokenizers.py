@@ -1,4 +1,4 @@
-"""Getting a tokenizer to measure: by name, from ``module:attr``, or by wrapping any object with encode and decode."""
+"""Getting a tokenizer to measure: by name, opened, from ``module:attr``, or by wrapping any encode and decode."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokbench.cards import TokenizerCard
 from tokbench.contracts import Tokenizer
 from tokbench.encodings import BitCodes, Encoding, Latents, Payloads, Tokens, TokenStream
-from tokbench.errors import BadOutputError, MissingExtraError, TokbenchError, UnknownNameError, UsageError
-from tokbench.registry import find_tokenizer
+from tokbench.errors import (
+    BadOutputError,
+    MissingExtraError,
+    ReservedError,
+    TokbenchError,
+    UnknownNameError,
+    UsageError,
+)
+from tokbench.names import Opening, OpenName
+from tokbench.registry import find_tokenizer, openings
 from tokbench.requirements import missing_requirement
 
 if TYPE_CHECKING:
@@ -27,22 +36,43 @@ def load_tokenizer(name: str, *, device: str = "auto", dtype: str = "float32") -
     """Load a tokenizer by name.
 
     Args:
-        name: ``family``, ``family/variant``, or ``module:attr`` (``path/to/file.py:attr`` works too) for an object
-            with ``encode`` and ``decode``, or a class or function that makes one when called without arguments.
+        name: ``family``, ``family/variant``; an opened name (see :mod:`tokbench.names`); or ``module:attr``
+            (``path/to/file.py:attr`` works too) for an object with ``encode`` and ``decode``, or a class or function
+            that makes one when called without arguments.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         dtype: ``float32``, ``float16`` or ``bfloat16``; what images are passed as.
 
     Raises:
         UnknownNameError: no such tokenizer, with the nearest names.
+        ReservedError: the name is kept for a system that cannot be run here, with the reason.
         MissingExtraError, WeightsError: something it needs is not there, with the command that gets it.
     """
+    if name.partition(":")[0] in openings().items and ":" in name:
+        return _open(OpenName.parse(name), name, device=resolve_device(device), dtype=dtype)
     if ":" in name:
         return wrap(_import_object(name), origin=name)
     entry = find_tokenizer(name)
-    if reason := missing_requirement(entry.card):
-        raise MissingExtraError(f"{entry.card.name} {reason}")
+    _require(entry.card)
+    if entry.card.reserved:
+        raise ReservedError(f"{entry.card.name} cannot be run: {entry.card.reserved}")
     tokenizer: Tokenizer = entry.module.load(entry.card, device=resolve_device(device), dtype=dtype)
     return wrap(tokenizer)
+
+
+def _open(name: OpenName, text: str, *, device: str, dtype: str) -> Wrapped:
+    module = openings().items[name.prefix]
+    _require(module.OPENS)
+    tokenizer = module.open_name(
+        name, device=device, dtype=dtype, load=partial(load_tokenizer, device=device, dtype=dtype)
+    )
+    wrapped = wrap(tokenizer)
+    wrapped.card = replace(wrapped.card, opened_as=text)
+    return wrapped
+
+
+def _require(card: TokenizerCard | Opening) -> None:
+    if reason := missing_requirement(card):
+        raise MissingExtraError(f"{card.name} {reason}")
 
 
 def resolve_device(device: str) -> str:
