@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FORMATS = "PNG, JPEG, WebP, AVIF, BMP, GIF, TIFF or PPM"
 MAX_PIXELS = 89_000_000  # Pillow warns from 89,478,485 on
+MAX_OVERSHOOT = 0.25  # of a decoder that works in [0, 1]; beyond it there may be a few pixels
+_FAR_SHARE = 0.02
 
 _TIFF_MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")
@@ -141,6 +143,26 @@ def to_float(images: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Te
     if images.dtype != torch.uint8:
         raise BadOutputError(f"images are {images.dtype}; expected uint8 in [0, 255]")
     return images.to(dtype or torch.float32) / 255
+
+
+def far_outside(images: torch.Tensor) -> str:
+    """What is wrong with the range of decoded images, nominally in [0, 1], or "".
+
+    Decoders overshoot a little; one that works in another range leaves [0, 1] on a large part of the pixels.
+
+    Args:
+        images: finite float ``(n, 3, h, w)``.
+
+    Returns:
+        The range found in the worst image, what was expected, and what it looks like.
+    """
+    far = ((images < -MAX_OVERSHOOT) | (images > 1 + MAX_OVERSHOOT)).flatten(1).float().mean(1)
+    worst = images[int(far.argmax())]
+    if float(far.max()) <= _FAR_SHARE:
+        return ""
+    low, high = float(worst.min()), float(worst.max())
+    hint = " (this looks like [-1, 1])" if low < -MAX_OVERSHOOT and high <= 1.5 else ""
+    return f"pixels from {low:.3g} to {high:.3g}, expected [0, 1]{' (this looks like [0, 255])' if high > 16 else hint}"
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import BitCodes, Encoding, Latents, Tokens
 from tokbench.errors import BadOutputError
+from tokbench.images import MAX_OVERSHOOT, far_outside
 
 if TYPE_CHECKING:
     import torch
-
-# Decoders overshoot [0, 1] a little; a decoder that works in another range leaves it on a large part of the pixels.
-_FAR = 0.25
-_FAR_SHARE = 0.02
 
 
 def check_encoding(encoding: Encoding, *, n: int, card: TokenizerCard) -> None:
@@ -45,7 +42,8 @@ def check_images(
 ) -> torch.Tensor:
     """Raise BadOutputError unless this is float images of ``shape``, finite and in [0, 1] up to overshoot.
 
-    Of perturbed codes a decoder may make anything finite; what is outside [0, 1] is clamped like any overshoot.
+    Of perturbed codes, or of latents rounded after training, a decoder may make anything finite; what is outside [0, 1]
+    is clamped like any overshoot.
     """
     import torch
 
@@ -60,15 +58,12 @@ def check_images(
     low_high = torch.stack(images.aminmax())  # one pass, and both are NaN if any value is
     if not bool(low_high.isfinite().all()):
         raise BadOutputError(f"{card.name}: decode returned NaN or infinite pixels")
-    if is_perturbed or (float(low_high[0]) >= -_FAR and float(low_high[1]) <= 1 + _FAR):
+    low, high = low_high.tolist()
+    if is_perturbed or card.overshoots or (low >= -MAX_OVERSHOOT and high <= 1 + MAX_OVERSHOOT):
         return images
-    far = ((images < -_FAR) | (images > 1 + _FAR)).flatten(1).float().mean(1)
-    worst = int(far.argmax())
-    if float(far[worst]) > _FAR_SHARE:
-        low, high = float(images[worst].min()), float(images[worst].max())
+    if problem := far_outside(images):
         raise BadOutputError(
-            f"{card.name}: decode returned pixels from {low:.3g} to {high:.3g}, expected [0, 1]"
-            f"{_range_hint(low, high)}; convert inside decode, or pass pixel_range to tokbench.wrap"
+            f"{card.name}: decode returned {problem}; convert inside decode, or pass pixel_range to tokbench.wrap"
         )
     return images
 
@@ -77,9 +72,3 @@ def clamped_share(images: torch.Tensor) -> torch.Tensor:
     """Per image, the fraction of values outside [0, 1] by more than half an 8-bit step: float64 ``(n,)``."""
     half = 0.5 / 255
     return ((images < -half) | (images > 1 + half)).flatten(1).double().mean(1)
-
-
-def _range_hint(low: float, high: float) -> str:
-    if high > 16:
-        return " (this looks like [0, 255])"
-    return " (this looks like [-1, 1])" if low < -_FAR and high <= 1.5 else ""

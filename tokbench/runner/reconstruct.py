@@ -290,7 +290,7 @@ def _to_cpu(encoding: Encoding) -> Encoding:
             )
             for stream in encoding.streams
         )
-        return Tokens(streams=streams)
+        return replace(encoding, streams=streams)
     if isinstance(encoding, BitCodes):
         replaced = None if encoding.replaced is None else encoding.replaced.cpu()
         return BitCodes(values=encoding.values.cpu(), replaced=replaced)

@@ -18,18 +18,18 @@ from tokbench.cards import TokenizerCard
 from tokbench.contracts import CostMetric
 from tokbench.errors import TokenizerError
 from tokbench.requirements import why_unavailable
-from tokbench.results import PLAIN, Record, RunResult, RunSpec, RunStatus
+from tokbench.results import PLAIN, RunResult, RunSpec, RunStatus
 from tokbench.runner.collect import Collector
 from tokbench.runner.loading import Failure, Loaded, batches, load_all, load_sample
 from tokbench.runner.measure import Measured, Measurer
 from tokbench.runner.progress import Progress
 from tokbench.runner.reconstruct import Reconstructor
 from tokbench.runner.sink import Sink
+from tokbench.runner.tally import HopelessError, Tally
 from tokbench.samples import Manifest
 from tokbench.tasks.task import Task
 
 # A tokenizer that fails on this many samples and succeeds on none is broken, not unlucky.
-GIVE_UP_AFTER = 16
 TIMING_BUDGET_S = 2.0
 
 
@@ -104,7 +104,7 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
         measurer.report_broken(key, PLAIN, error)
     sink.begin(outline)
     progress.started(task=plan.task.name, tokenizer=plan.card.name, total=len(plan.manifest.samples))
-    tally = _Tally(sink, progress, collector)
+    tally = Tally(sink, progress, collector)
     status, reason, give_up = _limit_status(plan)
     try:
         first = _first_batch(plan) if any(isinstance(metric, CostMetric) for metric in runnable) else []
@@ -120,7 +120,7 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
             collector.footprint = plan.reconstructor.footprint(first[0])
     except KeyboardInterrupt:
         status, reason = "partial", f"interrupted after {tally.done} of {len(plan.manifest.samples)} samples"
-    except _HopelessError as err:
+    except HopelessError as err:
         status, reason, give_up = "failed", str(err), err
     finally:
         progress.finished()
@@ -149,54 +149,6 @@ def run(plan: RunPlan, *, sink: Sink, progress: Progress) -> RunResult:
     return result
 
 
-class _HopelessError(Exception):
-    """The tokenizer fails on everything."""
-
-
-class _Tally:
-    """Counts samples and hands finished ones on; used from the run's own thread only."""
-
-    def __init__(self, sink: Sink, progress: Progress, collector: Collector) -> None:
-        self._sink = sink
-        self._progress = progress
-        self._collector = collector
-        self.done = self.ok = self._tokenizer_failures = 0
-        self.first_error = ""
-
-    def take(self, measured: Measured) -> None:
-        self._collector.add(measured)
-        for record, (reference, reconstructions) in zip(measured.records, measured.pictures, strict=True):
-            self._sink.record(record)
-            self._sink.pictures(record, reference, reconstructions)
-        for failure in measured.failures:
-            self.fail(failure)
-        self.ok += len(measured.records)
-        self.done += len(measured.records)
-        self._progress.advanced(len(measured.records))
-
-    def fail(self, failure: Failure) -> None:
-        self.done += 1
-        self.first_error = self.first_error or failure.error
-        self._sink.record(
-            Record(
-                id=failure.sample.id,
-                cluster=failure.sample.cluster_id,
-                status="failed",
-                stage=failure.stage,
-                error=failure.error,
-            )
-        )
-        self._progress.failed(failure)
-        self._progress.advanced(1)
-        self._tokenizer_failures += failure.stage in ("encode", "decode")
-
-    def give_up_if_hopeless(self, *, in_flight: int) -> None:
-        if self._tokenizer_failures >= GIVE_UP_AFTER and self.ok == 0 and in_flight == 0:
-            raise _HopelessError(
-                f"the tokenizer failed on the first {self._tokenizer_failures} samples: {self.first_error}"
-            )
-
-
 def _survey(plan: RunPlan) -> None:
     """Show the encodings of the whole set, in order, to the branches that must see it first."""
     loaded = load_all(
@@ -216,7 +168,7 @@ def _survey(plan: RunPlan) -> None:
     plan.reconstructor.end_survey()
 
 
-def _stream(plan: RunPlan, measurer: Measurer, tally: _Tally) -> None:
+def _stream(plan: RunPlan, measurer: Measurer, tally: Tally) -> None:
     """Load, reconstruct and measure at the same time; take results in batch order."""
     loaded = load_all(
         plan.manifest.samples,
@@ -236,14 +188,14 @@ def _stream(plan: RunPlan, measurer: Measurer, tally: _Tally) -> None:
                     else:
                         in_flight.append(pool.submit(measurer, part))
                 while in_flight and (len(in_flight) > plan.workers or in_flight[0].done()):
-                    tally.take(in_flight.popleft().result())
+                    tally.take_first(in_flight)
                 tally.give_up_if_hopeless(in_flight=len(in_flight))
             while in_flight:
-                tally.take(in_flight.popleft().result())
+                tally.take_first(in_flight)
             tally.give_up_if_hopeless(in_flight=0)
         except KeyboardInterrupt:
             while in_flight:  # what was decoded before the interrupt still counts
-                tally.take(in_flight.popleft().result())
+                tally.take_first(in_flight)
             raise
         finally:
             loaded.close()
