@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
     import torch
 
     from tokbench.cards import TokenizerCard
-
-TRUST = "TOKBENCH_TRUST"
-"""The one file whose pickled code the user lets run."""
 
 AVERAGES = "model_ema."
 
@@ -40,11 +36,12 @@ def read_hub_checkpoint(
 
 
 def read_tensors(path: Path, *, inside: Sequence[str] = (), prefix: str = "") -> dict[str, torch.Tensor]:
-    """A torch file's tensors by name, without running what is in it unless ``$TOKBENCH_TRUST`` is that file.
+    """A torch file's tensors by name, without running what is in it unless the user trusts that very file.
 
     Args:
         path: the file.
-        inside: keys under which the state dict may lie; the first that is there is read. None: the file is one itself.
+        inside: keys under which the state dict may lie; the first that is there is read. None: the file is one itself,
+            as is said by "" among them.
         prefix: only names that begin so are given, without it.
 
     Raises:
@@ -52,7 +49,7 @@ def read_tensors(path: Path, *, inside: Sequence[str] = (), prefix: str = "") ->
     """
     import torch
 
-    state = _within(_read(path), inside, path)
+    state = _within(read_checkpoint(path), inside, path)
     if not isinstance(state, Mapping) or not all(torch.is_tensor(entry) for entry in state.values()):
         raise WeightsError(f"{path} holds something but tensors by name{f' under one of {inside}' if inside else ''}")
     found = {str(key).removeprefix(prefix): entry for key, entry in state.items() if str(key).startswith(prefix)}
@@ -83,20 +80,12 @@ def averaged(tensors: Mapping[str, torch.Tensor], names: Iterable[str], *, sourc
     return {name: tensors[key] for name, key in stored.items()}
 
 
-def _read(path: Path) -> Any:
-    trusted = os.environ.get(TRUST)
-    try:
-        return read_checkpoint(path, trust=Path(trusted).expanduser() if trusted else None)
-    except WeightsError as err:
-        if "would run code" in str(err):
-            raise WeightsError(f"{err}: {TRUST}={path}") from err
-        raise
-
-
 def _within(found: Any, inside: Sequence[str], path: Path) -> Any:
     if not inside:
         return found
     for key in inside:
+        if key == "":
+            return found
         if isinstance(found, Mapping) and key in found:
             return found[key]
     has = ", ".join(map(str, list(found)[:8])) if isinstance(found, Mapping) else type(found).__name__

@@ -69,10 +69,10 @@ def fetch_hub_weights(card: TokenizerCard, name: str) -> Path:
         page = f"{hub_endpoint()}/{repo}"
         see = "" if page in str(err) else f"; see {page}"
         if offline_switch():
-            get = f"`tokbench run --tokenizer {card.name}` without that switch downloads it, or put"
+            get = f"`tokbench run --tokenizer {card.asked_as}` without that switch downloads it, or put"
         else:
             get = "or put"
-        raise WeightsError(
+        raise type(err)(
             f"{card.name} needs {name} of {repo} on the hub{gated}: {err}{see}; {get} a copy of yours in "
             f"$TOKBENCH_WEIGHTS/{repo}/{name}"
         ) from err

@@ -27,6 +27,7 @@ from tokbench.errors import (
 from tokbench.names import Opening, OpenName
 from tokbench.registry import find_tokenizer, openings
 from tokbench.requirements import missing_requirement
+from tokbench.weights.trust import noting
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,17 @@ def load_tokenizer(name: str, *, device: str = "auto", dtype: str = "float32") -
         UnknownNameError: no such tokenizer, with the nearest names.
         ReservedError: the name is kept for a system that cannot be run here, with the reason.
         MissingExtraError, WeightsError: something it needs is not there, with the command that gets it.
+
+    Where files run their code because the user trusts them (see :mod:`tokbench.weights.trust`), the card says so.
     """
+    with noting() as ran:
+        wrapped = _load(name, device=device, dtype=dtype)
+    notes = (f"The code in {file} was let run: whoever measured trusted that very file." for file in ran)
+    wrapped.card = replace(wrapped.card, notes=tuple(dict.fromkeys((*wrapped.card.notes, *notes))))
+    return wrapped
+
+
+def _load(name: str, *, device: str, dtype: str) -> Wrapped:
     if name.partition(":")[0] in openings().items and ":" in name:
         return _open(OpenName.parse(name), name, device=resolve_device(device), dtype=dtype)
     if ":" in name:

@@ -11,7 +11,7 @@ from tests.weights.server import Server, serving
 from tokbench.weights import download
 
 VARIABLES = (
-    "TOKBENCH_WEIGHTS", "TOKBENCH_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE",
+    "TOKBENCH_WEIGHTS", "TOKBENCH_OFFLINE", "TOKBENCH_TRUST", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE",
     "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE",
     "HF_ENDPOINT", "HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "TORCH_HOME", "XDG_CACHE_HOME",
     "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",

@@ -23,6 +23,7 @@ from tokbench.weights.catalogue import known
 from tokbench.weights.files import find_weights
 from tokbench.weights.loading import read_checkpoint, read_npz, read_state_dict, read_torchscript
 from tokbench.weights.pickles import arrays_from_pickle, unexpected_imports
+from tokbench.weights.trust import noting, trusting
 
 STATE = {"a.weight": torch.arange(12.0).reshape(3, 4), "a.steps": torch.tensor(7), "b": torch.randn(2).half()}
 
@@ -88,7 +89,7 @@ def test_pickled_code_is_refused_and_does_not_run(
     message = str(caught.value)
     assert str(path) in message
     assert "safetensors" in message
-    assert "name this very file as trusted" in message
+    assert f"--trust {path}, or set TOKBENCH_TRUST={path}" in message
     if write is not tar_file:
         assert "posix.mkdir" in message or "nt.mkdir" in message
     assert unexpected_imports(path)[:1] == [f"{os.name}.mkdir"]
@@ -114,10 +115,11 @@ def test_trust_is_for_the_named_file_alone(tmp_path: Path, write: Callable[[Any,
     write({"state_dict": STATE, "hook": Evil(marker)}, path)
     other = tmp_path / "other.ckpt"
     other.write_bytes(path.read_bytes())
-    with pytest.raises(WeightsError, match="refused"):
-        read_state_dict(path, "state_dict", inside=("state_dict",), trust=other)
+    with trusting(other), pytest.raises(WeightsError, match=rf"refused.*what is trusted now is another file: {other}"):
+        read_state_dict(path, "state_dict", inside=("state_dict",))
     assert not marker.exists()
-    assert same(read_state_dict(path, "state_dict", inside=("state_dict",), trust=path.parent / "." / path.name))
+    with trusting(path.parent / "." / path.name):
+        assert same(read_state_dict(path, "state_dict", inside=("state_dict",)))
     assert marker.is_dir(), "the file does run code: the refusals above are real"
 
 
@@ -213,9 +215,11 @@ def test_torchscript_is_a_program_and_needs_its_digest(script: Path) -> None:
     for wrong, message in {"": "whole sha256 is pinned", digest[:8]: "whole sha256", "0" * 64: "expected 000"}.items():
         with pytest.raises(WeightsError, match=message):
             read_torchscript(script, wrong)
-        with pytest.raises(WeightsError, match=message):
-            read_state_dict(script, "torchscript", sha256=wrong, trust=script if wrong else script.parent)
-    assert torch.equal(read_torchscript(script, "", trust=script)(torch.ones(1)), torch.tensor([2.0]))
+        with trusting(script if wrong else script.parent), pytest.raises(WeightsError, match=message):
+            read_state_dict(script, "torchscript", sha256=wrong)
+    with noting() as ran, trusting(script):
+        assert torch.equal(read_torchscript(script, "")(torch.ones(1)), torch.tensor([2.0]))
+    assert [file.sha256 for file in ran] == [digest]
     with pytest.raises(WeightsError, match="it is TorchScript, a program"):
         read_state_dict(script, "state_dict")
 

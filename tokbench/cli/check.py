@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokbench.cli.options import json_option
+from tokbench.cli.options import json_option, trust_option
 
 if TYPE_CHECKING:
     from tokbench.gate.check import GateResult
@@ -39,6 +39,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--data", type=click.Path(path_type=Path), help="With --rerun and a baseline on the task `folder`.")
 @click.option("--device", default="auto", show_default=True, help="With --rerun: auto, cpu, cuda, cuda:1, mps.")
 @click.option("--workers", type=int, help="With --rerun: threads. [default: cores, at most 8]")
+@trust_option
 @json_option
 def check(
     run: Path | None,

@@ -7,19 +7,31 @@ from typing import Any
 
 import click
 
-from tokbench.cli.options import json_option
+from tokbench.cli.options import json_option, look_here_for, trust_option
 
 
 @click.command()
+@click.option("--tokenizer", "name", metavar="NAME", help="Try this tokenizer on a few images instead.")
+@click.option("--device", default="auto", show_default=True, help="With --tokenizer: auto, cpu, cuda, cuda:1, mps.")
+@trust_option
 @json_option
-def doctor(as_json: bool) -> int:
+def doctor(name: str | None, device: str, as_json: bool) -> int:
     """Check this installation: packages, devices, weights, data, cache, and what is missing for what.
 
-    Exits 1 if something that the task `quick` needs is broken.
-    """
-    from tokbench.diagnosis import diagnose
+    With --tokenizer, check that one instead: does it load, encode and decode, give the same again, give an image alone
+    what it gives it in a batch, and keep the level of flat greys?
 
-    checks = diagnose()
+    Exits 1 if something that the task `quick` needs is broken, or if the tokenizer cannot be measured.
+    """
+    if name is None:
+        from tokbench.diagnosis import diagnose
+
+        checks = diagnose()
+    else:
+        from tokbench.trial import try_tokenizer
+
+        look_here_for(name)
+        checks = list(try_tokenizer(name, device=device))
     if as_json:
         rows: list[dict[str, Any]] = [
             {"name": check.name, "status": check.status, "found": check.found, "fix": check.fix} for check in checks

@@ -18,10 +18,27 @@ tokenizer_option = click.option(
     "name",
     required=True,
     metavar="NAME",
-    help="family, family/variant, or module:attr (also path/to/file.py:attr) for your own.",
+    help="family, family/variant, an opened name (prefix:…), or module:attr (also path/to/file.py:attr) for your own.",
 )
 workers_option = click.option("--workers", type=int, help="Loading and metric threads. [default: cores, at most 8]")
 no_report_option = click.option("--no-report", is_flag=True, help="Do not write report.html.")
+
+
+def _trust(context: click.Context, _: click.Parameter, files: tuple[str, ...]) -> None:
+    if files:
+        from tokbench.weights.trust import trusting
+
+        context.with_resource(trusting(*files))
+
+
+trust_option = click.option(
+    "--trust",
+    multiple=True,
+    metavar="FILE",
+    callback=_trust,
+    expose_value=False,
+    help="Let the code in this very file of weights run (a path, or a sha256); may be repeated.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of a table.")
 
 
@@ -89,6 +106,7 @@ def compute_options(function: F) -> F:
                 show_default=True,
             ),
             click.option("--batch-size", type=int, default=8, show_default=True, help="Affects speed, not values."),
+            trust_option,
         )
     ):
         function = option(function)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokbench.cli.options import json_option, look_here_for
+from tokbench.cli.options import json_option, look_here_for, trust_option
 from tokbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def pack(
 @click.option("--tokenizer", metavar="NAME", help="The one to spot-check with. [default: the submission's]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which samples are spot-checked.")
 @click.option("--device", default="auto", show_default=True, help="Of the spot check: auto, cpu, cuda, mps.")
+@trust_option
 @json_option
 def validate(
     paths: tuple[Path, ...],

@@ -26,6 +26,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
+class NoSuchFileError(WeightsError):
+    """The repository or folder is there and has no such file."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HubFile:
     """A file of a model repository on the hub, at a revision: a commit, or a branch or tag, which may move."""
@@ -178,7 +182,7 @@ def _ask(file: HubFile, headers: Mapping[str, str], progress: DownloadProgress) 
             found = head(file.url, headers=headers)
             break
         except RefusedError as err:
-            raise WeightsError(_refusal(file, err)) from err
+            raise (NoSuchFileError if _is_absent(err) else WeightsError)(_refusal(file, err)) from err
         except PassingError as err:
             if failures == transfer.TRIES:
                 here = find_hub_file(file)
@@ -202,12 +206,17 @@ def _refusal(file: HubFile, err: RefusedError) -> str:
         )
     if code == "RevisionNotFound":
         return f"{file.repo} has no revision {file.revision}; see {file.page}"
-    if code == "EntryNotFound" or (err.status == 404 and not code):
+    if _is_absent(err):
         return f"{file.repo} has no file {file.path} at {file.revision}; see {file.page}"
     if code == "RepoNotFound" or err.status in (401, 403):
         why = "HF_TOKEN may be wrong or may lack access" if places.hub_token() else "if it is private, set HF_TOKEN"
         return f"no repository {file.repo} for you on the hub ({err.status}); see {file.page}; {why}"
     return f"{file.url} answers {err.status} {err.reason}; see {file.page}"
+
+
+def _is_absent(err: RefusedError) -> bool:
+    code = err.headers.get("x-error-code", "")
+    return code == "EntryNotFound" or (err.status == 404 and not code)
 
 
 def _is_inside(text: str) -> bool:

@@ -2,12 +2,13 @@
 
 safetensors and npz hold arrays only. A torch file is read with ``weights_only``, a numpy pickle by an unpickler that
 knows nothing but arrays. TorchScript and ONNX are programs: they are read where their digest is pinned and right.
-Everything else is refused, unless the user names the very file as trusted.
+Everything else is refused, unless the user names the very file as trusted (see :mod:`tokbench.weights.trust`).
 """
 
 from __future__ import annotations
 
 import pickle
+import re
 import tarfile
 import warnings
 import zipfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokbench.errors import WeightsError
+from tokbench.weights import trust
 from tokbench.weights.digests import sha256_of
 from tokbench.weights.files import Format, WeightsFile, require_weights
 from tokbench.weights.pickles import arrays_from_pickle, unexpected_imports
@@ -23,6 +25,9 @@ from tokbench.weights.pickles import arrays_from_pickle, unexpected_imports
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+_NOT_ALLOWED = re.compile(r"GLOBAL (\S+) was not an allowed global")
+"""How torch names what ``weights_only`` refuses to import."""
 
 
 def load_state_dict(weights: WeightsFile, *, inside: Sequence[str] = ()) -> dict[str, torch.Tensor]:
@@ -50,16 +55,14 @@ def read_state_dict(
     *,
     sha256: str = "",
     inside: Sequence[str] = (),
-    trust: Path | None = None,
 ) -> dict[str, torch.Tensor]:
     """A file's tensors by name, on the CPU.
 
     Args:
         path: the file.
         format: decides how it is read; nothing is guessed from the name.
-        sha256: the pinned digest; all of it is needed for TorchScript and ONNX.
+        sha256: the pinned digest; TorchScript and ONNX need all of it, or the user's trust where none is pinned.
         inside: keys that lead to the state dict in a torch file that holds more (``("state_dict",)``).
-        trust: the user's own word that this very file may run its pickled code; another file's path changes nothing.
 
     Returns:
         TorchScript: the module's state dict. ONNX: its initialisers. Numpy pickle: arrays in nested containers under
@@ -70,15 +73,15 @@ def read_state_dict(
     """
     _require_file(path)
     if format in ("torchscript", "onnx"):
-        require_pinned(path, sha256, what=format, trust=trust)
+        require_pinned(path, sha256, what=format)
     elif sha256 and not (digest := sha256_of(path)).startswith(sha256):
         raise WeightsError(f"{path} has sha256 {digest}, expected {sha256}")
     if format == "safetensors":
         found: Any = _read_safetensors(path)
     elif format == "state_dict":
-        found = read_checkpoint(path, trust=trust)
+        found = read_checkpoint(path)
     elif format == "torchscript":
-        found = dict(read_torchscript(path, sha256, trust=trust).state_dict())
+        found = dict(read_torchscript(path, sha256).state_dict())
     elif format == "onnx":
         found = _initialisers(path)
     elif format == "numpy_pickle":
@@ -90,43 +93,68 @@ def read_state_dict(
     return _require_tensors(found, inside, path)
 
 
-def read_checkpoint(path: Path, *, trust: Path | None = None) -> Any:
-    """Whatever a torch file holds (tensors, containers, numbers, text), on the CPU, without running its code.
+def read_checkpoint(path: Path, *, mapped: bool = False) -> Any:
+    """Whatever a torch file holds (tensors, containers, numbers, text), on the CPU.
+
+    Its code runs only where it has some and the user trusts this very file.
+
+    Args:
+        path: the file.
+        mapped: tensors stay in the file until they are used, where its form allows that; for parts of large files.
 
     Raises:
-        WeightsError: it would run code and is not ``trust``, or is damaged.
+        WeightsError: it would run code and is not trusted, its code fails, or it is damaged.
     """
     import torch
 
     _require_file(path)
-    if _is_same_file(path, trust):
-        return torch.load(path, map_location="cpu", weights_only=False)
     # Before torch 2.6, weights_only did not hold for its oldest form, a tar file (CVE-2025-32434).
     if tarfile.is_tarfile(path):
+        if trust.is_trusted(path):
+            return _run(path)
         raise WeightsError(_refusal(path, "it is a tar file, torch's form of before 2017, which runs pickled code"))
     if _is_torchscript(path):
-        raise WeightsError(f"{path} is refused: it is TorchScript, a program, and runs only by its pinned sha256")
+        raise WeightsError(f"{path} is refused: it is TorchScript, a program, where a file of tensors is expected")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # which it then reads or refuses
-            return torch.load(path, map_location="cpu", weights_only=True)
+            mmap = mapped and zipfile.is_zipfile(path)
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as err:
-        if names := unexpected_imports(path):
+        if trust.is_trusted(path):
+            return _run(path)
+        if names := unexpected_imports(path) or _NOT_ALLOWED.findall(str(err)):
             raise WeightsError(_refusal(path, f"reading it would run code: it imports {', '.join(names)}")) from err
         raise WeightsError(f"{path} cannot be read as a torch file: {_first_line(err)}") from err
 
 
-def read_torchscript(path: Path, sha256: str, *, trust: Path | None = None) -> Any:
-    """The module of a TorchScript file, on the CPU, in evaluation mode. It is a program, so its digest is needed.
+def _run(path: Path) -> Any:
+    """What a trusted torch file holds, its pickled code let run."""
+    import torch
+
+    trust.note(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except ModuleNotFoundError as err:
+        raise WeightsError(
+            f"{path} is trusted, but its pickle needs the module {err.name}, which is not installed"
+        ) from err
+    except Exception as err:  # the file's own code: any failure is its
+        raise WeightsError(f"{path} is trusted, but its pickled code failed: {_first_line(err)}") from err
+
+
+def read_torchscript(path: Path, sha256: str) -> Any:
+    """The module of a TorchScript file, on the CPU, in evaluation mode.
+
+    It is a program, so its whole digest must be pinned or, where none is, the user must trust this very file.
 
     Raises:
-        WeightsError: no full digest is pinned and the file is not ``trust``; or the file has another digest, or is
-            damaged.
+        WeightsError: neither is so, the file has another digest, or it is damaged.
     """
     import torch
 
     _require_file(path)
-    require_pinned(path, sha256, what="torchscript", trust=trust)
+    require_pinned(path, sha256, what="torchscript")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r"`torch\.jit")  # that TorchScript has had its day
@@ -161,14 +189,20 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.nda
     return found
 
 
-def require_pinned(path: Path, sha256: str, *, what: str = "this file", trust: Path | None = None) -> Path:
-    """The path, if its whole digest is pinned and right, or if none is pinned and it is the file the user trusts.
+def require_pinned(path: Path, sha256: str, *, what: str = "this file") -> Path:
+    """The path of a program, if its whole digest is pinned and right, or none is pinned and the user trusts it.
 
     Raises:
         WeightsError: otherwise.
     """
-    if not sha256 and _is_same_file(path, trust):
-        return path
+    if not sha256:
+        if trust.is_trusted(path):
+            trust.note(path)
+            return path
+        raise WeightsError(
+            f"{path} is refused: {what} is a program and runs only where its whole sha256 is pinned; none is known for "
+            f"this one, which has {sha256_of(path)}; {trust.how_to_trust(path)}"
+        )
     digest = sha256_of(path)
     if len(sha256) != 64:
         raise WeightsError(
@@ -253,14 +287,10 @@ def _require_file(path: Path) -> None:
         raise WeightsError(f"there is no file {path}")
 
 
-def _is_same_file(path: Path, trust: Path | None) -> bool:
-    return trust is not None and trust.resolve() == path.resolve()
-
-
 def _refusal(path: Path, why: str) -> str:
     return (
         f"{path} is refused: {why}. Ask its publisher for a safetensors file, or convert it where that may happen; or, "
-        "if you trust the file with your account, name this very file as trusted"
+        f"{trust.how_to_trust(path)}"
     )
 
 

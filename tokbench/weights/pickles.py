@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from tokbench.errors import WeightsError
 
-_TENSORS_NEED = ("torch.", "collections.OrderedDict", "numpy.", "_codecs.encode")
+_TENSORS_NEED = ("torch.", "collections.OrderedDict", "_codecs.encode")
 _MOST_PICKLES = 16
 
 
