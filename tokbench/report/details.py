@@ -15,12 +15,13 @@ from tokbench.results import RunResult, RunSpec
 TOKBENCH_PAPER = "2505.18142"
 _ARXIV = re.compile(r"^(?:arxiv:)?(\d{4}\.\d{4,5})(?:v\d+)?$", re.IGNORECASE)
 _DOI = re.compile(r"^(?:doi:)?(10\.\d{4,9}/[\w.()/:-]+)$", re.IGNORECASE)
-_LATENTS = {
+LATENTS = {
     "discrete": "discrete tokens",
     "continuous": "continuous latents",
     "codec": "coded file",
     "none": "none, images pass through",
 }
+POSTERIORS = {"mode": "decoded at its mode", "sample": "a sample is decoded, seeded for each image"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +53,14 @@ def tokenizer_facts(result: RunResult) -> list[Fact]:
     rows = [
         ("Family", card.family),
         ("Variant", card.variant),
-        ("Latent", _LATENTS.get(card.latent, card.latent)),
+        ("Opened as", card.opened_as),
+        ("Latent", LATENTS.get(card.latent, card.latent)),
         ("Codebook", codebooks),
+        ("Posterior", POSTERIORS.get(card.posterior, card.posterior)),
         ("Downsampling", f"{card.downsampling} px a cell" if card.downsampling else ""),
         ("Length", f"up to {card.max_length:,} {card.prefix_axis}" if card.max_length else ""),
         ("Needs besides the encoding", card.side_information),
+        ("Weights", card.hub or card.page),
         ("Licence", card.licence),
         ("Weights' licence", card.weights_licence),
         ("Paper", card.paper),
@@ -125,7 +129,7 @@ def command(result: RunResult) -> str:
         return clean(shlex.join(["tokbench", *map(str, typed[1:])]))
     spec = result.spec
     options = {
-        "tokenizer": spec.tokenizer.name,
+        "tokenizer": spec.tokenizer.asked_as,
         "task": spec.task.get("name"),
         "metrics": ",".join(spec.metrics),
         **_branch_options(spec),
