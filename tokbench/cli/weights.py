@@ -1,4 +1,4 @@
-"""``tokbench weights``: the files of weights that evaluators need, what pins them, and getting them."""
+"""``tokbench weights``: the known files of weights, what pins them, who reads them, and getting them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokbench.cli.columns import print_columns
 from tokbench.cli.options import json_option
-from tokbench.errors import UsageError, WeightsError
+from tokbench.errors import ReservedError, UsageError, WeightsError
 
 if TYPE_CHECKING:
     from tokbench.weights.files import WeightsFile
@@ -20,25 +21,25 @@ keys_argument = click.argument("keys", metavar="[KEY]...", nargs=-1)
 
 @click.group()
 def weights() -> None:
-    """List, fetch, find and verify the weights of evaluator networks."""
+    """List, fetch, find and verify the weights of evaluator networks, and of some tokenizers."""
 
 
 @weights.command("list")
 @keys_argument
 @json_option
 def list_(keys: tuple[str, ...], as_json: bool) -> None:
-    """Every file of weights, whether it is here, and the metrics that need it; with KEYs, all about these."""
-    from tokbench.weights.users import metrics_by_owner
+    """Every file of weights, whether it is here, and what reads it; with KEYs, all about these."""
+    from tokbench.weights.users import metrics_by_owner, tokenizers_by_owner
 
-    users = metrics_by_owner()
-    rows = [_row(file, users.get(file.owner, [])) for file in _chosen(keys)]
+    metrics, tokenizers = metrics_by_owner(), tokenizers_by_owner()
+    rows = [_row(file, metrics.get(file.owner, []), tokenizers.get(file.owner, [])) for file in _chosen(keys)]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
     elif keys:
         click.echo("\n\n".join(_details(row) for row in rows))
     else:
-        _print_columns(
-            ("key", "here", "size", "sha256", "licence", "source", "metrics"),
+        print_columns(
+            ("key", "here", "size", "sha256", "licence", "source", "read by"),
             [
                 (
                     row["key"],
@@ -47,7 +48,7 @@ def list_(keys: tuple[str, ...], as_json: bool) -> None:
                     row["sha256"][:8] or "–",
                     row["licence"],
                     row["source"],
-                    " ".join(row["metrics"]) or "–",
+                    " ".join((*row["metrics"], *row["tokenizers"])) or "–",
                 )
                 for row in rows
             ],
@@ -57,8 +58,9 @@ def list_(keys: tuple[str, ...], as_json: bool) -> None:
 @weights.command()
 @keys_argument
 @click.option("--all", "everything", is_flag=True, help="Every file that can be downloaded.")
-@click.option("--metrics", "wanted", metavar="KEYS", help="What these metrics need: keys or groups, or `all`.")
-def fetch(keys: tuple[str, ...], everything: bool, wanted: str | None) -> int:
+@click.option("--metrics", metavar="KEYS", help="What these metrics need: keys or groups, or `all`.")
+@click.option("--tokenizers", metavar="NAMES", help="What these tokenizers need of these files.")
+def fetch(keys: tuple[str, ...], everything: bool, metrics: str | None, tokenizers: str | None) -> int:
     """Download files of weights and check them; prints where each one is.
 
     They go to $TOKBENCH_WEIGHTS/KEY/ if that is set, else where other programs look for the same file (torch's hub
@@ -69,11 +71,19 @@ def fetch(keys: tuple[str, ...], everything: bool, wanted: str | None) -> int:
     from tokbench.weights.files import find_weights, get_command
     from tokbench.weights.progress import terminal_progress
 
-    if sum((bool(keys), everything, wanted is not None)) != 1:
-        raise UsageError("say which: KEYs, --metrics KEYS, or --all; `tokbench weights list` shows the keys")
+    if sum((bool(keys), everything, metrics is not None, tokenizers is not None)) != 1:
+        raise UsageError(
+            "say which: KEYs, --metrics KEYS, --tokenizers NAMES, or --all; `tokbench weights list` shows the keys"
+        )
+    if metrics is not None:
+        files = _needed_by_metrics(metrics)
+    elif tokenizers is not None:
+        files = _needed_by_tokenizers(tokenizers)
+    else:
+        files = _chosen(keys)
     progress = terminal_progress()
     failed = 0
-    for file in _needed_by(wanted) if wanted is not None else _chosen(keys):
+    for file in files:
         if not keys and not can_fetch(file) and find_weights(file) is None:
             click.echo(f"{file.owner}: not downloaded by tokbench; get it with: {get_command(file)}", err=True)
             continue
@@ -122,7 +132,7 @@ def _chosen(keys: Sequence[str]) -> list[WeightsFile]:
     return [known(key) for key in dict.fromkeys(keys)] if keys else list(catalogue().values())
 
 
-def _needed_by(wanted: str) -> list[WeightsFile]:
+def _needed_by_metrics(wanted: str) -> list[WeightsFile]:
     from tokbench.registry import select_metrics
     from tokbench.weights.users import weights_in
 
@@ -132,7 +142,22 @@ def _needed_by(wanted: str) -> list[WeightsFile]:
     return list(files.values())
 
 
-def _row(file: WeightsFile, metrics: list[str]) -> dict[str, Any]:
+def _needed_by_tokenizers(wanted: str) -> list[WeightsFile]:
+    from tokbench.registry import find_tokenizer
+    from tokbench.weights.catalogue import known
+
+    cards = [find_tokenizer(name.strip()).card for name in wanted.split(",")]
+    for card in cards:
+        if card.reserved:
+            raise ReservedError(f"{card.name} cannot be run: {card.reserved}")
+        if card.hub:
+            click.echo(f"{card.name}: its checkpoint, {card.hub}, is downloaded from the hub on first use", err=True)
+        elif not card.weights_keys:
+            click.echo(f"{card.name} needs none of these files", err=True)
+    return [known(key) for key in dict.fromkeys(key for card in cards for key in card.weights_keys)]
+
+
+def _row(file: WeightsFile, metrics: list[str], tokenizers: list[str]) -> dict[str, Any]:
     from tokbench.weights.fetching import can_fetch
     from tokbench.weights.files import find_weights, get_command, wrong_digest
 
@@ -154,6 +179,7 @@ def _row(file: WeightsFile, metrics: list[str]) -> dict[str, Any]:
         "command": get_command(file),
         "downloads": can_fetch(file),
         "metrics": metrics,
+        "tokenizers": tokenizers,
     }
 
 
@@ -185,16 +211,10 @@ def _details(row: dict[str, Any]) -> str:
         "licence": row["licence"],
         "source": row["source"],
         "download": row["url"] or row["hub"] or "none; it comes with a package",
-        "metrics": " ".join(row["metrics"]) or "none yet",
+        "read by": " ".join((*row["metrics"], *row["tokenizers"])) or "nothing yet",
     }
     return "\n".join([*lines, *(f"  {name:9} {value}" for name, value in facts.items())])
 
 
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB" if size else "?"
-
-
-def _print_columns(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    for row in (header, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -20,7 +20,7 @@ def can_fetch(weights: WeightsFile) -> bool:
 def fetch(weights: WeightsFile, *, progress: DownloadProgress | None = None) -> Path:
     """The checked file, downloaded if it is not here.
 
-    It is stored in ``$TOKBENCH_WEIGHTS/<owner>`` if that is set; else where other programs of the field look for it
+    It is stored in ``$TOKBENCH_WEIGHTS/<folder>`` if that is set; else where other programs of the field look for it
     (torch's hub folder, the hub's cache); else in tokbench's cache folder.
 
     Args:
@@ -39,10 +39,11 @@ def fetch(weights: WeightsFile, *, progress: DownloadProgress | None = None) -> 
         raise WeightsError(f"{weights.name} is not downloaded by tokbench; get it with: {weights.command}")
     target = destination(weights)
     if switch := places.offline_switch():
-        where = target or places.store_folder(weights.owner) / weights.name
+        where = target or places.store_folder(weights.folder) / weights.name
         raise WeightsError(
             f"{weights.name} is not on this machine and {switch} forbids to download it; "
-            f"copy it to {where} from a machine that has it (source: {weights.source or weights.url})"
+            f"copy it to {where} from a machine that has it{f' or from {weights.url}' if weights.url else ''} "
+            f"(source: {weights.source or weights.url})"
         )
     progress = progress or terminal_progress()
     if weights.hub:
@@ -56,8 +57,8 @@ def fetch(weights: WeightsFile, *, progress: DownloadProgress | None = None) -> 
 def destination(weights: WeightsFile) -> Path | None:
     """Where a download goes; None for a place of its own in the hub's cache."""
     if (own := places.own_folder()) is not None:
-        return own / weights.owner / weights.name
+        return own / weights.folder / weights.name
     if weights.hub:
         return None
     shared = next((places.expand(folder) for folder in weights.folders if places.may_store(folder)), None)
-    return (shared or places.store_folder(weights.owner)) / weights.name
+    return (shared or places.store_folder(weights.folder)) / weights.name

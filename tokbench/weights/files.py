@@ -19,7 +19,7 @@ class WeightsFile:
     """A file of weights, and where it may be.
 
     Attributes:
-        owner: key of the engine or network it belongs to; also its folder under ``$TOKBENCH_WEIGHTS``.
+        owner: its key: the engine or network it belongs to.
         name: the file's name.
         format: what is in it, which decides how it is read (see :mod:`tokbench.weights.loading`).
         sha256: of its bytes, or the first digits of it; "" where its publisher states none.
@@ -30,6 +30,7 @@ class WeightsFile:
         licence, source: of the weights: SPDX id or name, and the page that says so.
         aliases: names under which other programs keep the very same file in the same folders.
         size: in bytes, 0 where it is not known.
+        network: what it is a part of, where that is several files; they share a folder.
     """
 
     owner: str
@@ -44,17 +45,23 @@ class WeightsFile:
     source: str = ""
     aliases: tuple[str, ...] = ()
     size: int = 0
+    network: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Its folder under ``$TOKBENCH_WEIGHTS`` and in tokbench's cache."""
+        return self.network or self.owner
 
 
 def find_weights(weights: WeightsFile) -> Path | None:
     """The file, where it is, or None: nothing is read, nothing downloaded.
 
-    The first of ``$TOKBENCH_WEIGHTS/<owner>``, the file's own folders, tokbench's cache folder, and the hub's cache.
+    The first of ``$TOKBENCH_WEIGHTS/<folder>``, the file's own folders, tokbench's cache folder, and the hub's cache.
     """
     folders = [place for folder in weights.folders if (place := places.expand(folder)) is not None]
     if (own := places.own_folder()) is not None:
-        folders.insert(0, own / weights.owner)
-    folders.append(places.store_folder(weights.owner))
+        folders.insert(0, own / weights.folder)
+    folders.append(places.store_folder(weights.folder))
     for folder in folders:
         for name in (weights.name, *weights.aliases):
             if (folder / name).is_file():
@@ -83,7 +90,7 @@ def missing_weights(weights: WeightsFile) -> str:
     """Why the weights cannot be used, with what to do about it; "" if they can."""
     path = find_weights(weights)
     if path is None:
-        own = f"${places.OWN_FOLDER}/{weights.owner}"
+        own = f"${places.OWN_FOLDER}/{weights.folder}"
         elsewhere = f" or {weights.folders[-1]}" if weights.command and weights.folders else ""
         return f"needs {weights.name} in {own}{elsewhere}: {get_command(weights)}"
     if wrong := wrong_digest(weights, path):

@@ -18,9 +18,9 @@ def own_folder() -> Path | None:
     return Path(chosen).expanduser() if chosen else None
 
 
-def store_folder(owner: str) -> Path:
-    """Where downloads go that have no better place: ``weights/<owner>`` in tokbench's cache folder."""
-    return cache_folder() / "weights" / owner
+def store_folder(name: str) -> Path:
+    """Where downloads go that have no better place: ``weights/<name>`` in tokbench's cache folder."""
+    return cache_folder() / "weights" / name
 
 
 def torch_home() -> Path:

@@ -1,4 +1,4 @@
-"""Which metrics read which file of weights."""
+"""Which metrics and tokenizers read which file of weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tokbench.registry import metrics
+from tokbench.registry import metrics, tokenizers
 from tokbench.weights.files import WeightsFile
 
 
@@ -18,6 +18,15 @@ def metrics_by_owner() -> dict[str, list[str]]:
         for owner in dict.fromkeys(weights.owner for weights in weights_in(metric)):
             found.setdefault(owner, []).append(key)
     return found
+
+
+def tokenizers_by_owner() -> dict[str, list[str]]:
+    """Owner of a file of weights → families of tokenizers that read it, in the registry's order."""
+    found: dict[str, dict[str, None]] = {}
+    for entry in tokenizers().items.values():
+        for owner in entry.card.weights_keys:
+            found.setdefault(owner, {})[entry.card.family] = None
+    return {owner: list(families) for owner, families in found.items()}
 
 
 def weights_in(thing: Any, _seen: set[int] | None = None) -> Iterator[WeightsFile]:
