@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tokbench_adapters._checkpoints import read_hub_checkpoint
 from tokbench_adapters._hub_weights import UNPINNED
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, VqganConfig
+from tokbench_adapters._place import Place
+from tokbench_adapters._shards import read_prefixed
 from tokbench_adapters._vqgan import GridCodes, vqgan_card
 
 if TYPE_CHECKING:
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 
 CONFIG = VqganConfig(layout=LLAMAGEN, codebook_size=16384, code_width=8, search="cosine", attention=(4,))
 
-CARDS = (
-    vqgan_card(
-        "janus/pro_1b",
+PREFIX = "gen_vision_model."
+
+
+def _card(variant: str, size: str, downloaded: str) -> TokenizerCard:
+    return vqgan_card(
+        f"janus/{variant}",
         CONFIG,
-        title="Janus-Pro-1B VQ-16",
-        hub="deepseek-ai/Janus-Pro-1B",
+        title=f"Janus-Pro-{size} VQ-16",
+        hub=f"deepseek-ai/Janus-Pro-{size}",
         licence="MIT",
         weights_licence="DeepSeek Model License 1.0",
         paper="arXiv:2501.17811",
@@ -32,10 +36,15 @@ CARDS = (
             "Codes are searched after scaling vectors and entries to length 1, as in the authors' code; JanusVQVAE of "
             "transformers searches without that and can pick other codes.",
             "Used at 384 px (576 tokens) by the model around it.",
-            "The whole checkpoint (4 GB) is downloaded, and its part gen_vision_model.* is read, widened to float32.",
+            f"{downloaded} downloaded, and the part {PREFIX}* is read, widened to float32.",
             UNPINNED,
         ),
-    ),
+    )
+
+
+CARDS = (
+    _card("pro_1b", "1B", "The whole checkpoint (4 GB) is"),
+    _card("pro_7b", "7B", "Of the checkpoint's files only those that hold the tokenizer are"),
 )
 
 
@@ -45,7 +54,7 @@ def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     Raises:
         WeightsError: it cannot be had, or is not the one this network is read from.
     """
-    card, tensors = read_hub_checkpoint(card, "pytorch_model.bin", prefix="gen_vision_model.")
+    card, tensors = read_prefixed(Place(card=card), (PREFIX,), format="state_dict")
     return build(card, tensors, device=device, dtype=dtype)
 
 

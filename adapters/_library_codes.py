@@ -1,0 +1,100 @@
+"""Tokenizers around a library's network with one codebook: the contract, and a search in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from tokbench.cards import TokenizerCard
+from tokbench.encodings import Encoding, Tokens, TokenStream
+from tokbench.errors import WeightsError
+from tokbench.quantisers import Quantiser
+from tokbench_adapters._inputs import check_images, parts_of
+from tokbench_adapters._vqgan import require_grid
+
+if TYPE_CHECKING:
+    import torch
+
+
+class CodeNetwork(Protocol):
+    """What of a library's network is used; each in the type and on the device the network computes on."""
+
+    def vectors(self, images: torch.Tensor) -> torch.Tensor:
+        """Images ``(n, 3, h, w)`` in the network's range → what is quantised, float ``(n, h/cell, w/cell, d)``."""
+        ...
+
+    def entries(self) -> torch.Tensor:
+        """The codebook, float ``(K, d)``, as vectors are compared with it by distance."""
+        ...
+
+    def images(self, indices: torch.Tensor) -> torch.Tensor:
+        """int64 ``(n, h, w)`` → images ``(n, 3, cell·h, cell·w)``, nominally in the network's range, not clamped."""
+        ...
+
+
+def require_same(card: TokenizerCard, found: TokenizerCard) -> None:
+    """Raise WeightsError if a known card (one with ``downsampling``) says other things than what was found."""
+    if card.downsampling is None:
+        return
+    facts = ("codebook_sizes", "size_multiple", "downsampling")
+    pairs = {fact: (getattr(card, fact), getattr(found, fact)) for fact in facts}
+    if wrong := [f"{fact} {got} instead of {said}" for fact, (said, got) in pairs.items() if said != got]:
+        raise WeightsError(f"{card.hub or card.name} is not what the card {card.name} says: {', '.join(wrong)}")
+
+
+class LibraryCodes:
+    """One code a cell, the nearest entry by Euclidean distance in float32, whatever the network computes in.
+
+    Libraries search the whole table of distances at once, which for 2^15 codes and 2^14 cells is 2 GiB; here it is
+    searched in pieces. Vectors whose two nearest entries are equally near but for rounding may get the other one.
+
+    Args:
+        card: ``pixel_range`` is what the network takes and gives.
+        network: on ``device`` and in ``dtype``.
+        device, dtype: where and in what it computes.
+        output_dtype: what images are given back in; ``dtype`` unless the library computes in a wider type than it is
+            asked for.
+    """
+
+    def __init__(
+        self,
+        card: TokenizerCard,
+        network: CodeNetwork,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        output_dtype: torch.dtype | None = None,
+    ) -> None:
+        self.card = card
+        self._network = network
+        self._device = device
+        self._dtype = dtype
+        self._output_dtype = output_dtype or dtype
+        self._low, high = card.pixel_range
+        self._span = high - self._low
+
+    def encode(self, images: torch.Tensor) -> Tokens:
+        """Float ``(n, 3, h, w)`` in [0, 1] → int64 ``(n, h/cell, w/cell)``, with the vectors that were quantised."""
+        import torch
+
+        from tokbench_adapters._networks.codebook import nearest_entries
+
+        check_images(self.card, images)
+        batch = images.to(self._device, self._dtype) * self._span + self._low
+        entries = self._network.entries().float()
+        parts = [self._network.vectors(part).float().contiguous() for part in parts_of(batch)]
+        indices = [nearest_entries(part.flatten(0, -2), entries).view(part.shape[:-1]) for part in parts]
+        stream = TokenStream(indices=torch.cat(indices), codebook_size=len(entries), vectors=torch.cat(parts))
+        return Tokens(streams=(stream,))
+
+    def decode(self, encoding: Encoding, *, seeds: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
+        """int64 ``(n, h, w)`` → float ``(n, 3, cell·h, cell·w)``, nominally in [0, 1], not clamped."""
+        import torch
+
+        indices = require_grid(self.card, encoding, codebooks=1)[0].to(self._device)
+        decoded = torch.cat([self._network.images(part) for part in parts_of(indices)])
+        return ((decoded - self._low) / self._span).to(self._output_dtype)
+
+    def quantiser(self) -> Quantiser:
+        """The codebook, for perturbations."""
+        return Quantiser(kind="lookup", composition="single", codebooks={"0": self._network.entries().float()})
