@@ -86,9 +86,17 @@ class TokenStream:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tokens:
-    """Discrete codes: one or more :class:`TokenStream` of the same samples, coarse to fine."""
+    """Discrete codes: one or more :class:`TokenStream` of the same samples, coarse to fine.
+
+    Attributes:
+        streams: the codes.
+        image_px: height and width of the images, where a decoder must be told since the number of codes does not say
+            it (a sequence of fixed length for images of several sizes); None elsewhere. Not counted in bits, as the
+            shape of a grid is not.
+    """
 
     streams: tuple[TokenStream, ...]
+    image_px: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.streams:
@@ -122,13 +130,13 @@ class Tokens:
 
     def select(self, rows: Sequence[int]) -> Tokens:
         """The encoding of some of the samples, in the given order."""
-        return Tokens(streams=tuple(stream.select(rows) for stream in self.streams))
+        return replace(self, streams=tuple(stream.select(rows) for stream in self.streams))
 
     def keep_streams(self, length: int) -> Tokens:
         """The first ``length`` streams only (residual levels, scales)."""
         if not 1 <= length <= len(self.streams):
             raise UsageError(f"length {length} is not between 1 and the {len(self.streams)} streams there are")
-        return Tokens(streams=self.streams[:length])
+        return replace(self, streams=self.streams[:length])
 
     def keep_positions(self, length: int) -> Tokens:
         """The first ``length`` positions of each stream; streams must be sequences ``(n, l)``."""
@@ -149,7 +157,7 @@ class Tokens:
                     replaced=None if stream.replaced is None else stream.replaced[:, :length],
                 )
             )
-        return Tokens(streams=tuple(kept))
+        return replace(self, streams=tuple(kept))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

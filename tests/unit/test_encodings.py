@@ -99,3 +99,12 @@ def test_what_stands_beside_the_codes_must_fit_them(beside: dict[str, torch.Tens
         stream(2, 4, **beside)
     with pytest.raises(BadOutputError, match=message):
         BitCodes(values=torch.zeros(2, 4, 5, dtype=torch.bool), **beside)
+
+
+def test_the_size_of_the_images_stays_with_the_tokens_and_costs_no_bits() -> None:
+    stream = TokenStream(indices=torch.arange(6).view(2, 3), codebook_size=8)
+    tokens = Tokens(streams=(stream, stream), image_px=(256, 512))
+    for other in (tokens.select([1]), tokens.keep_positions(2), tokens.keep_streams(1)):
+        assert other.image_px == (256, 512)
+    assert tokens.bits().tolist() == Tokens(streams=(stream, stream)).bits().tolist() == [18.0, 18.0]
+    assert Tokens.grid(stream.indices, codebook_size=8).image_px is None

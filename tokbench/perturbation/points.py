@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tokbench.encodings import BitCodes, Encoding, Tokens
@@ -153,7 +153,7 @@ def _all_streams(tokens: Tokens, quantiser: Quantiser, draws: Sequence[Draws], p
                     stream, entries, draws, alpha=alpha, delta=delta, widest=widest, is_normalised=is_normalised
                 )
             )
-    return Tokens(streams=tuple(streams))
+    return replace(tokens, streams=tuple(streams))
 
 
 def _check_deltas(quantiser: Quantiser, deltas: Sequence[int]) -> None:

@@ -66,12 +66,13 @@ def perturb_level(
     )
     streams = (*tokens.streams[:level], changed, *tokens.streams[level + 1 :])
     if later == "frozen" or level + 1 == len(streams):
-        return Tokens(streams=streams)
+        return replace(tokens, streams=streams)
     if quantiser.composition == "residual":
-        return Tokens(streams=(*streams[: level + 1], *_rechosen(stream, changed, streams[level + 1 :], quantiser)))
+        rechosen = _rechosen(stream, changed, streams[level + 1 :], quantiser)
+        return replace(tokens, streams=(*streams[: level + 1], *rechosen))
     if quantiser.requantise is None:
         raise NotApplicableError("the tokenizer does not say how later scales are chosen anew (Quantiser.requantise)")
-    return quantiser.requantise(Tokens(streams=streams), level)
+    return quantiser.requantise(replace(tokens, streams=streams), level)
 
 
 def greedy_codes(vectors: torch.Tensor, codebooks: Sequence[torch.Tensor]) -> torch.Tensor:
