@@ -400,6 +400,12 @@ def other_weights(forged: Forgery) -> None:
     forged.edit_result(lambda row: row["spec"]["tokenizer"].update(weights=[["lbg.safetensors", 64 * "0"]]))
 
 
+@forgery("tokenizer-card", "posterior of the registered tokenizer")
+def other_posterior(forged: Forgery) -> None:
+    forged.keeps_run_id = False
+    forged.edit_result(lambda row: row["spec"]["tokenizer"].update(posterior="sample"))
+
+
 @forgery("environment", "the version of torch is missing")
 def environment_without_versions(forged: Forgery) -> None:
     forged.edit_result(lambda row: row["environment"].update(packages={}))

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from tests.submissions.forge import copy_of, honest_run, packed, small_task
 from tests.toys import Quantiser
+from tokbench.cards import TokenizerCard
 from tokbench.cli.main import cli
 from tokbench.errors import ResultsError, UsageError
 from tokbench.runfolder import read_records, read_result
@@ -24,7 +25,7 @@ from tokbench.submissions.form import read_submission, submission_folders
 from tokbench.submissions.known import Known
 from tokbench.submissions.pack import Said, command_of, pack, public_result
 from tokbench.submissions.refresh import refresh
-from tokbench.submissions.spot_check import SpotCheck, draw
+from tokbench.submissions.spot_check import SpotCheck, draw, name_of
 from tokbench.submissions.strict_json import MAX_DEPTH, StrictJsonError, parse
 from tokbench.submissions.validate import lines, validate
 
@@ -310,6 +311,31 @@ def test_a_spot_check_finds_another_tokenizer(shelf: Known, tmp_path: Path, is_s
     assert {"psnr", "mae", "ssim", "words"} <= differing
     assert ("reconstruction_sha256" in differing) == is_same_machine
     assert any("another tokenizer" in item.message for item in check(Quantiser(5)).errors)
+
+
+def test_a_spot_check_opens_wrappers_of_registered_tokenizers(shelf: Known, tmp_path: Path) -> None:
+    run = honest_run(tmp_path / "runs", tokenizer="quantised:pca/k4?bits=5", metrics="psnr,bpp")
+    assert "--tokenizer 'quantised:pca/k4?bits=5' --task" in command_of(read_result(run))
+    place = packed(run, tmp_path / "results", shelf=shelf)
+    (verdict,) = validate([place], known=shelf, further=SpotCheck(n=2, device="cpu", known=shelf))
+    assert verdict.errors == ()
+    assert any(item.code == "spot-checked" for item in verdict.findings)
+
+
+@pytest.mark.parametrize(
+    "opened_as",
+    ["external:pca", "diffusers:pca", "quantised:os:getcwd?bits=4", "quantised:{external:pca}?bits=4", "os:getcwd"],
+)
+def test_a_spot_check_opens_nothing_else_on_a_submissions_word(opened_as: str) -> None:
+    """Each would import, run or download what the submitter chose."""
+    with pytest.raises(UsageError, match=r"is not opened on its word alone; .*pass --tokenizer"):
+        name_of(TokenizerCard(name="quantised/pca", opened_as=opened_as))
+
+
+def test_names_that_a_spot_check_takes() -> None:
+    assert name_of(TokenizerCard(name="pca/k4")) == "pca/k4"
+    for opened_as in ("quantised:pca?bits=4", "quantised:{quantised:{pca}?bits=8}?bits=4"):
+        assert name_of(TokenizerCard(name="quantised/pca", opened_as=opened_as)) == opened_as
 
 
 # ---- strict JSON -------------------------------------------------------------------------------------------------

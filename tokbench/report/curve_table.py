@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -58,7 +59,7 @@ def _point_rows(result: RunResult, found: RateDistortion) -> list[list[str]]:
     }
     rows = [["curve", "point", *found.rates, *(metric.metric for metric in metrics)]]
     for curve, branches in result.spec.curves.items():
-        for branch in branches:
+        for branch in sorted(branches, key=lambda branch: _rate(result, branch)):
             row = [curve, point_label(result, curve, branch)]
             row += [_number(result, rate_of(result, branches, rate), branch) for rate in found.rates]
             row += [
@@ -67,6 +68,12 @@ def _point_rows(result: RunResult, found: RateDistortion) -> list[list[str]]:
             ]
             rows.append(row)
     return rows
+
+
+def _rate(result: RunResult, branch: str) -> float:
+    """A point's nominal rate, so that a curve is listed from its cheapest point on."""
+    found = result.values.get(value_key("bpp", branch))
+    return math.inf if found is None or found.value is None else found.value
 
 
 def _number(result: RunResult, metric: str, branch: str) -> str:

@@ -49,7 +49,9 @@ class Known:
     find_manifest: Callable[[str], Manifest] = find_manifest
     metrics: Mapping[str, Any] = field(default_factory=lambda: with_inner(metrics().items))
     tokenizer_cards: Mapping[str, TokenizerCard] = field(
-        default_factory=lambda: {name: entry.card for name, entry in tokenizers().items.items()}
+        default_factory=lambda: {
+            name: entry.card for name, entry in tokenizers().items.items() if not entry.card.reserved
+        }
     )
     _manifests: dict[str, Manifest | str] = field(default_factory=dict)
     _truths: dict[str, Mapping[str, Truth]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -124,7 +125,8 @@ def command_of(result: RunResult) -> str:
     if any(value.reason == NO_ENCODING for value in result.values.values()):
         return " ".join(["tokbench score --reconstructions DIR --name", spec.tokenizer.name, *task])
     verb = "sweep" if spec.curves else "run"
-    parts = [f"tokbench {verb} --tokenizer", spec.tokenizer.name, *task, "--batch-size", str(spec.batch_size)]
+    name = shlex.quote(spec.tokenizer.asked_as)
+    parts = [f"tokbench {verb} --tokenizer", name, *task, "--batch-size", str(spec.batch_size)]
     lengths = [name.removeprefix("length=") for name in spec.branches if name.startswith("length=")]
     parts += ["--lengths", ",".join(lengths)] if lengths else []
     parts += ["--dtype", spec.dtype] if spec.dtype != "float32" else []

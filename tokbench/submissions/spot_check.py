@@ -14,8 +14,12 @@ from typing import Any
 
 from tokbench.branches import length_branches
 from tokbench.cache import ReferenceCache
+from tokbench.cards import TokenizerCard
 from tokbench.contracts import CostMetric, PairMetric, RegionMetric, TaskBound
 from tokbench.environment import environment
+from tokbench.errors import UsageError
+from tokbench.names import OpenName
+from tokbench.registry import openings
 from tokbench.requirements import why_unavailable
 from tokbench.results import PLAIN, BranchRecord, Record, RunResult
 from tokbench.runner.loading import Failure, batches, load_all
@@ -59,7 +63,7 @@ class SpotCheck:
         """Run the tokenizer on the drawn samples and compare.
 
         Raises:
-            TokenizerError, UnknownNameError: the tokenizer cannot be loaded here.
+            TokenizerError, UsageError: the tokenizer cannot be loaded here, or is not loaded on a submission's word.
         """
         result = opened.result
         manifest = self.known.manifest(task)
@@ -87,7 +91,7 @@ class SpotCheck:
     ) -> dict[str, Record]:
         spec = result.spec
         device = resolve_device(self.device)
-        chosen = spec.tokenizer.name if self.tokenizer is None else self.tokenizer
+        chosen = name_of(spec.tokenizer) if self.tokenizer is None else self.tokenizer
         model = load_tokenizer(chosen, device=device, dtype=spec.dtype) if isinstance(chosen, str) else wrap(chosen)
         if model.card.name != spec.tokenizer.name:
             findings.error(
@@ -137,6 +141,28 @@ class SpotCheck:
             and all(here.get(name) == there.get(name) for name in _DECIDING if name != "platform")
             and str(here["platform"]).startswith(there_platform.split(" ")[0])
         )
+
+
+def name_of(card: TokenizerCard) -> str:
+    """The name by which a submission's tokenizer is loaded without being asked for.
+
+    Only registered ones, and wrappers around them: a submission must not choose a file, a program or a repository that
+    is then opened on the machine of whoever checks it.
+
+    Raises:
+        UsageError: it was opened from one of those.
+    """
+    found = openings().items
+    name = card.asked_as
+    while ":" in name:
+        prefix = name.partition(":")[0]
+        if prefix not in found or not found[prefix].OPENS.wraps:
+            raise UsageError(
+                f"the submission's tokenizer is {card.asked_as!r}, and {name!r} is not opened on its word alone; look "
+                "at what that is here, and pass --tokenizer with the name"
+            )
+        name = OpenName.parse(name).target
+    return card.asked_as
 
 
 def draw(ids: Sequence[str], *, n: int, seed: int) -> list[str]:

@@ -29,6 +29,7 @@ _TOKENIZER_FIELDS = (
     "fixed_size_px",
     "weights",
     "deterministic",
+    "posterior",
     "takes_source",
 )
 _VERSION = re.compile(r"\d+\.\d+[\w.+-]*\Z")
