@@ -11,6 +11,7 @@ from tokbench.cli.compare import compare
 from tokbench.cli.data import data
 from tokbench.cli.doctor import doctor
 from tokbench.cli.export import export
+from tokbench.cli.external import external
 from tokbench.cli.leaderboard import leaderboard
 from tokbench.cli.listing import list_
 from tokbench.cli.report import report
@@ -37,6 +38,7 @@ def cli() -> None:
 
 
 for command in (
-    run, sweep, score, report, compare, check, submit, leaderboard, export, schema, list_, show, data, weights, doctor,
+    run, sweep, score, report, compare, check, submit, leaderboard, export, schema, list_, show, data, weights,
+    external, doctor,
 ):  # fmt: skip
     cli.add_command(command)
