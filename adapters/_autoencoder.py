@@ -10,7 +10,7 @@ from tokbench.cards import Posterior, TokenizerCard
 from tokbench.encodings import Encoding, Latents
 from tokbench.errors import BadOutputError, UsageError, WeightsError
 from tokbench_adapters._diffusers import Opened, ignored_options
-from tokbench_adapters._inputs import check_images, parts_of
+from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._latent_statistics import Statistics, published_statistics
 from tokbench_adapters._posterior import posterior_latents
 
@@ -157,8 +157,6 @@ class ImageAutoencoder:
         self._dtype: torch.dtype = getattr(torch, dtype)
         # The library's own `to` warns of casting, for classes that keep parts in float32; none of these does.
         self._network = torch.nn.Module.to(network, device=self._device, dtype=self._dtype)
-        self._low, high = kind.pixel_range
-        self._span = high - self._low
         self._channels = latent_channels(network.config)
 
     def encode(self, images: torch.Tensor, *, seeds: Sequence[int] | None = None) -> Latents:
@@ -169,9 +167,7 @@ class ImageAutoencoder:
         import torch
 
         check_images(self.card, images)
-        batch = images.to(self._device, self._dtype)
-        if (self._low, self._span) != (0.0, 1.0):
-            batch = batch * self._span + self._low
+        batch = to_network_range(images, self._kind.pixel_range, device=self._device, dtype=self._dtype)
         encoded = [self._encoded(part) for part in parts_of(batch)]
         latents = torch.cat([part[0] for part in encoded])
         if self.card.posterior == "sample":
@@ -187,7 +183,7 @@ class ImageAutoencoder:
             raise BadOutputError(f"{self.card.name} decodes Latents (n, {self._channels}, h, w), got {got}")
         latents = encoding.values.to(self._device, self._dtype)
         images = torch.cat([self._decoded(part) for part in parts_of(latents)])
-        return images if (self._low, self._span) == (0.0, 1.0) else (images - self._low) / self._span
+        return from_network_range(images, self._kind.pixel_range)
 
     def _encoded(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Images in the network's range → latents, or mean and standard deviation of the posterior."""

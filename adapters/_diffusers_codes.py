@@ -170,9 +170,10 @@ def codes_of(opened: Opened, card: TokenizerCard, *, device: str, dtype: str) ->
     place, asked = torch.device(device), getattr(torch, dtype)
     upcast = asked == torch.float16 and opened.network.config.get("force_upcast", False)
     used = torch.float32 if upcast else asked
-    torch.nn.Module.to(opened.network, place, used)  # the library's own warns of modules to keep, of which it has none
     network = KINDS[opened.class_name].wrap(opened.network)
-    return LibraryCodes(card, network, device=place, dtype=used, output_dtype=asked)
+    entries = network.entries().float().clone()
+    torch.nn.Module.to(opened.network, place, used)  # the library's own warns of modules to keep, of which it has none
+    return LibraryCodes(card, network, entries, device=place, dtype=used)
 
 
 def _is_there(module: str) -> bool:

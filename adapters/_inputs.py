@@ -34,6 +34,24 @@ def check_images(card: TokenizerCard, images: torch.Tensor) -> None:
         )
 
 
+def to_network_range(
+    images: torch.Tensor, pixel_range: tuple[float, float], *, device: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
+    """Images in [0, 1] → the network's range, on its device and in its type; scaled in float32, rounded after."""
+    import torch
+
+    low, high = pixel_range
+    batch = images.to(device, torch.float32)
+    return (batch if (low, high) == (0.0, 1.0) else batch * (high - low) + low).to(dtype)
+
+
+def from_network_range(decoded: torch.Tensor, pixel_range: tuple[float, float]) -> torch.Tensor:
+    """What a network gives → float32 images, nominally in [0, 1]."""
+    low, high = pixel_range
+    images = decoded.float()
+    return images if (low, high) == (0.0, 1.0) else (images - low) / (high - low)
+
+
 def parts_of(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """A batch as it goes through a network: one sample at a time on a CPU, else whole."""
     return batch.split(1) if batch.device.type == "cpu" else (batch,)

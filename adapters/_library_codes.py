@@ -9,7 +9,7 @@ from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.errors import WeightsError
 from tokbench.quantisers import Quantiser
-from tokbench_adapters._inputs import check_images, parts_of
+from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._vqgan import require_grid
 
 if TYPE_CHECKING:
@@ -51,27 +51,24 @@ class LibraryCodes:
     Args:
         card: ``pixel_range`` is what the network takes and gives.
         network: on ``device`` and in ``dtype``.
+        entries: its codebook as it was read, float32 ``(K, d)``: codes are searched unrounded.
         device, dtype: where and in what it computes.
-        output_dtype: what images are given back in; ``dtype`` unless the library computes in a wider type than it is
-            asked for.
     """
 
     def __init__(
         self,
         card: TokenizerCard,
         network: CodeNetwork,
+        entries: torch.Tensor,
         *,
         device: torch.device,
         dtype: torch.dtype,
-        output_dtype: torch.dtype | None = None,
     ) -> None:
         self.card = card
         self._network = network
+        self._entries = entries.to(device)
         self._device = device
         self._dtype = dtype
-        self._output_dtype = output_dtype or dtype
-        self._low, high = card.pixel_range
-        self._span = high - self._low
 
     def encode(self, images: torch.Tensor) -> Tokens:
         """Float ``(n, 3, h, w)`` in [0, 1] → int64 ``(n, h/cell, w/cell)``, with the vectors that were quantised."""
@@ -80,11 +77,10 @@ class LibraryCodes:
         from tokbench_adapters._networks.codebook import nearest_entries
 
         check_images(self.card, images)
-        batch = images.to(self._device, self._dtype) * self._span + self._low
-        entries = self._network.entries().float()
+        batch = to_network_range(images, self.card.pixel_range, device=self._device, dtype=self._dtype)
         parts = [self._network.vectors(part).float().contiguous() for part in parts_of(batch)]
-        indices = [nearest_entries(part.flatten(0, -2), entries).view(part.shape[:-1]) for part in parts]
-        stream = TokenStream(indices=torch.cat(indices), codebook_size=len(entries), vectors=torch.cat(parts))
+        indices = [nearest_entries(part.flatten(0, -2), self._entries).view(part.shape[:-1]) for part in parts]
+        stream = TokenStream(indices=torch.cat(indices), codebook_size=len(self._entries), vectors=torch.cat(parts))
         return Tokens(streams=(stream,))
 
     def decode(self, encoding: Encoding, *, seeds: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
@@ -93,8 +89,8 @@ class LibraryCodes:
 
         indices = require_grid(self.card, encoding, codebooks=1)[0].to(self._device)
         decoded = torch.cat([self._network.images(part) for part in parts_of(indices)])
-        return ((decoded - self._low) / self._span).to(self._output_dtype)
+        return from_network_range(decoded, self.card.pixel_range)
 
     def quantiser(self) -> Quantiser:
         """The codebook, for perturbations."""
-        return Quantiser(kind="lookup", composition="single", codebooks={"0": self._network.entries().float()})
+        return Quantiser(kind="lookup", composition="single", codebooks={"0": self._entries})

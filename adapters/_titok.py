@@ -11,6 +11,7 @@ from tokbench.errors import BadOutputError
 from tokbench.quantisers import Quantiser
 from tokbench_adapters._hub_weights import fill
 from tokbench_adapters._inputs import check_images, parts_of
+from tokbench_adapters._posterior import posterior_latents
 
 if TYPE_CHECKING:
     import torch
@@ -22,9 +23,18 @@ NOTES = {
     "steps": "Decodes in two steps: the transformer's softmax over MaskGIT's 1024 codes mixes their vectors (no "
     "argmax), and MaskGIT's convolutional decoder paints from the mixture.",
     "patches": "The transformer paints the patches itself; there is no second decoder.",
-    "mean": "The posterior's mean is decoded; the upstream demonstration draws from the posterior.",
+    "sample": "Latents are drawn from the posterior, each image's by its own seed, as the authors' evaluation and "
+    "demonstration draw them.",
 }
 
+ONE_D_TOKENIZER = {
+    "repository": "https://github.com/bytedance/1d-tokenizer",
+    "licence": "Apache-2.0",
+    "weights_licence": "Apache-2.0; its authors: for research purposes only",
+}
+
+# Where upstream holds a posterior's logarithm of the variance.
+LOG_VARIANCES = (-30.0, 20.0)
 # Counts how often codes were used in training; the mixin that saves checkpoints writes it beside the weights.
 UNUSED = "quantize.embed_prob"
 
@@ -48,10 +58,7 @@ def titok_card(name: str, title: str, config: TiTokConfig, **facts: Any) -> Toke
         fixed_size_px=config.side_px,
         size_multiple=config.patch_px,
         tokens=config.n_tokens,
-        repository="https://github.com/bytedance/1d-tokenizer",
-        licence="Apache-2.0",
-        weights_licence="Apache-2.0; its authors: for research purposes only",
-        **facts,
+        **{"posterior": "sample" if size is None else "", **ONE_D_TOKENIZER, **facts},
     )
 
 
@@ -99,6 +106,7 @@ class _TiTok:
     ) -> None:
         import torch
 
+        from tokbench_adapters._networks.placement import place
         from tokbench_adapters._networks.titok import TiTokNetwork
 
         self.card = card
@@ -107,10 +115,8 @@ class _TiTok:
         with torch.device("meta"):
             network = TiTokNetwork(config)
         fill(network, tensors, source=card.hub or card.name, unused=lambda key: key == UNUSED)
-        entries = None if config.codebook_size is None else network.quantize.embedding.weight.data
-        self._network = network.to(self._device, self._dtype)
-        if entries is not None:  # codes are searched, and given out, unrounded
-            self._network.quantize.embedding.weight.data = entries.to(self._device)
+        place(network, self._device, self._dtype, unrounded=() if config.codebook_size is None else [network.quantize])
+        self._network = network
         self._text = None if text is None else text.to(self._device, self._dtype)
         self._most = config.n_tokens
         self._least = 1 if card.prefix_axis == "positions" else config.n_tokens
@@ -162,13 +168,21 @@ class CodedTokens(_TiTok):
 
 
 class LatentTokens(_TiTok):
-    """Each latent token is the mean of its Gaussian posterior."""
+    """Each latent token is drawn from its Gaussian posterior, or is its mean, by the card's ``posterior``."""
 
-    def encode(self, images: torch.Tensor) -> Latents:
-        """Float ``(n, 3, h, w)`` in [0, 1] → float32 ``(n, d, l)``."""
+    def encode(self, images: torch.Tensor, *, seeds: Sequence[int] | None = None) -> Latents:
+        """Float ``(n, 3, h, w)`` in [0, 1] → float32 ``(n, d, l)``.
+
+        ``seeds`` holds one integer an image; a sample is drawn from these alone.
+
+        Raises:
+            UsageError: the posterior is sampled, and there is not one seed an image.
+        """
         import torch
 
-        return Latents(values=torch.cat([part.chunk(2, dim=1)[0] for part in self._encoded(images)]))
+        means, logarithms = torch.cat(self._encoded(images)).chunk(2, dim=1)
+        deviations = (logarithms.clamp(*LOG_VARIANCES) / 2).exp()
+        return Latents(values=posterior_latents(self.card, means, deviations, seeds).contiguous())
 
     def decode(self, encoding: Encoding, *, seeds: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
         """Float ``(n, d, l)`` → float ``(n, 3, h, w)``, nominally in [0, 1], not clamped."""

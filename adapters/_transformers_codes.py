@@ -165,4 +165,7 @@ def build(
     require_same(card, found)
     fill(network, tensors, source=source)
     place, kind = torch.device(device), getattr(torch, dtype)
-    return LibraryCodes(found, vq.wrap(network.to(place, kind)), device=place, dtype=kind)
+    codes = vq.wrap(network)
+    entries = codes.entries().float().clone()
+    network.to(place, kind)
+    return LibraryCodes(found, codes, entries, device=place, dtype=kind)

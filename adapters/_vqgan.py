@@ -10,7 +10,7 @@ from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.errors import BadOutputError
 from tokbench.quantisers import Quantiser
 from tokbench_adapters._hub_weights import fill
-from tokbench_adapters._inputs import check_images, parts_of
+from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +70,7 @@ class GridCodes:
     ) -> None:
         import torch
 
+        from tokbench_adapters._networks.placement import place
         from tokbench_adapters._networks.vqgan import VqganNetwork
 
         self.card = card
@@ -79,7 +80,8 @@ class GridCodes:
         with torch.device("meta"):
             network = VqganNetwork(config)
         fill(network, tensors, source=card.hub or card.name, unused=unused)
-        self._network = network.to(self._device, self._dtype)
+        place(network, self._device, self._dtype, unrounded=[network.quantize])
+        self._network = network
 
     def encode(self, images: torch.Tensor) -> Tokens:
         """Float ``(n, 3, h, w)`` in [0, 1] → int64 ``(n, h/cell, w/cell)``, with the vectors that were quantised."""
@@ -96,13 +98,14 @@ class GridCodes:
         import torch
 
         indices = require_grid(self.card, encoding, codebooks=1)[0].to(self._device)
-        decoded = [self._network.decode(self._network.quantize.look_up(part)) for part in parts_of(indices)]
-        return torch.cat(decoded) / 2 + 0.5
+        entries = [self._network.quantize.look_up(part).to(self._dtype) for part in parts_of(indices)]
+        decoded = [self._network.decode(part) for part in entries]
+        return from_network_range(torch.cat(decoded), self.card.pixel_range)
 
     def _vectors(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Parts of float32 ``(n, h/cell, w/cell, d)``."""
         check_images(self.card, images)
-        batch = images.to(self._device, self._dtype) * 2 - 1
+        batch = to_network_range(images, self.card.pixel_range, device=self._device, dtype=self._dtype)
         return [self._network.encode(part).float() for part in parts_of(batch)]
 
     def quantiser(self) -> Quantiser:

@@ -32,7 +32,7 @@ FILE = WeightsFile(
 NOTES = (
     "Trained on images of 512 px (1024 tokens); attention in the middle only.",
     "White is 1.0, as in the authors' code; the image processor of transformers makes it 0.989.",
-    "Its file is a trainer's checkpoint; if its pickle names classes, it is refused unless TOKBENCH_TRUST names it.",
+    "Its file is a trainer's checkpoint; if its pickle names classes, it is refused unless --trust names it.",
 )
 
 CARDS = (
@@ -40,7 +40,8 @@ CARDS = (
         "chameleon",
         CONFIG,
         title="Chameleon VQGAN f16, 8192 codes",
-        gated=f"terms to accept on {FORM}; research only",
+        page=FORM,
+        gated="terms to accept on that page; research only",
         licence=LICENCE,
         weights_licence=LICENCE,
         paper="arXiv:2405.09818",

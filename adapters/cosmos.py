@@ -18,7 +18,7 @@ from tokbench.quantisers import Quantiser
 from tokbench.weights import trust
 from tokbench.weights.loading import read_torchscript
 from tokbench_adapters._hub_weights import UNPINNED, fetch_hub_weights, with_digest
-from tokbench_adapters._inputs import check_images, parts_of
+from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._vqgan import require_grid
 
 if TYPE_CHECKING:
@@ -192,14 +192,14 @@ class _Cosmos:
         import torch
 
         check_images(self.card, images)
-        # As NVIDIA's library does it: scaled first, rounded to the network's type after.
-        batch = (images.to(self._device, torch.float32) * 2 - 1).to(self._dtype)
+        batch = to_network_range(images, self.card.pixel_range, device=self._device, dtype=self._dtype)
         return torch.cat([self._encoded(part) for part in parts_of(batch)])
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         import torch
 
-        return torch.cat([_run(self._decoder, part) for part in parts_of(latents)]).float() / 2 + 0.5
+        decoded = torch.cat([_run(self._decoder, part) for part in parts_of(latents)])
+        return from_network_range(decoded, self.card.pixel_range)
 
 
 class _Continuous(_Cosmos):

@@ -18,7 +18,7 @@ from tokbench.errors import BadOutputError, WeightsError
 from tokbench.quantisers import Quantiser
 from tokbench.weights.loading import read_state_dict
 from tokbench_adapters._hub_weights import UNPINNED, fill
-from tokbench_adapters._inputs import check_images, parts_of
+from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._place import Place
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class FlexTok:
         import torch
 
         check_images(self.card, images)
-        batch = images.to(self._device, torch.float32) * 2 - 1
+        batch = to_network_range(images, self.card.pixel_range, device=self._device, dtype=torch.float32)
         with torch.no_grad(), self._in_type():
             found = [ids for part in parts_of(batch) for ids in self._model.tokenize(part)]
         (size,) = self.card.codebook_sizes
@@ -201,7 +201,7 @@ class FlexTok:
                         verbose=False,
                     )
                 )
-        return torch.cat(decoded).float() / 2 + 0.5
+        return from_network_range(torch.cat(decoded), self.card.pixel_range)
 
     def quantiser(self) -> Quantiser:
         """The levels, for perturbations."""

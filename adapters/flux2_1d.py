@@ -19,7 +19,7 @@ from tokbench.weights.hub import NoSuchFileError
 from tokbench.weights.loading import read_state_dict
 from tokbench_adapters._diffusers import read_autoencoder
 from tokbench_adapters._hub_weights import UNPINNED, fill
-from tokbench_adapters._inputs import check_images, parts_of
+from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._place import Place
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Flux2Tokens:
                 f"{self.card.name} takes images of at most {MOST_PX} px a side, got {width}×{height} (w×h); choose a "
                 "task of a smaller size, or crop or resize them first"
             )
-        batch = images.to(self._device, torch.float32) * 2 - 1
+        batch = to_network_range(images, self.card.pixel_range, device=self._device, dtype=torch.float32)
         with self._projected() as vectors:
             indices = torch.cat([self._package.encode(part) for part in parts_of(batch)])
         (size,) = self.card.codebook_sizes
@@ -167,7 +167,7 @@ class Flux2Tokens:
 
         indices, (height, width) = self._given(encoding)
         decoded = [self._package.decode(part, width, height) for part in parts_of(indices.to(self._device))]
-        return torch.cat(decoded) / 2 + 0.5
+        return from_network_range(torch.cat(decoded), self.card.pixel_range)
 
     def quantiser(self) -> Quantiser:
         """The codebook, for perturbations."""

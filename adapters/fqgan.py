@@ -10,7 +10,7 @@ from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.quantisers import Quantiser
 from tokbench_adapters._checkpoints import read_hub_checkpoint
 from tokbench_adapters._hub_weights import UNPINNED, fill
-from tokbench_adapters._inputs import check_images, parts_of
+from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, FactorConfig, VqganConfig
 from tokbench_adapters._vqgan import require_grid
 
@@ -112,6 +112,7 @@ class FactorCodes:
         import torch
 
         from tokbench_adapters._networks.fqgan import FactorNetwork
+        from tokbench_adapters._networks.placement import place
 
         self.card = card
         self._config = config
@@ -120,14 +121,15 @@ class FactorCodes:
         with torch.device("meta"):
             network = FactorNetwork(config)
         fill(network, tensors, source=card.hub or card.name, unused=_is_of_training)
-        self._network = network.to(self._device, self._dtype)
+        place(network, self._device, self._dtype, unrounded=network.books)
+        self._network = network
 
     def encode(self, images: torch.Tensor) -> Tokens:
         """Float ``(n, 3, h, w)`` in [0, 1] → a factor, int64 ``(n, h/cell, w/cell)`` with its vectors."""
         import torch
 
         check_images(self.card, images)
-        batch = images.to(self._device, self._dtype) * 2 - 1
+        batch = to_network_range(images, self.card.pixel_range, device=self._device, dtype=self._dtype)
         parts = [self._network.encode(part) for part in parts_of(batch)]
         streams = []
         for number, (factor, book) in enumerate(zip(self._config.factors, self._network.books, strict=True)):
@@ -149,9 +151,9 @@ class FactorCodes:
         grids = require_grid(self.card, encoding, codebooks=len(self._config.factors))
         decoded = []
         for part in zip(*(parts_of(grid.to(self._device)) for grid in grids), strict=True):
-            entries = [book.look_up(grid) for book, grid in zip(self._network.books, part, strict=True)]
+            entries = [book.look_up(grid).to(self._dtype) for book, grid in zip(self._network.books, part, strict=True)]
             decoded.append(self._network.decode(entries))
-        return torch.cat(decoded) / 2 + 0.5
+        return from_network_range(torch.cat(decoded), self.card.pixel_range)
 
     def quantiser(self) -> Quantiser:
         """The codebooks, for perturbations."""

@@ -55,8 +55,7 @@ def _card(variant: str, config: VqganConfig) -> TokenizerCard:
             "ranked by it too.",
             "The averaged weights (model_ema) are read, with which its scores are published.",
             f"Trained on {'several large sets of captioned images' if pretrained else 'ImageNet'} at 256 px.",
-            "Its file may be a pickle that names classes of its trainer; then it is refused unless TOKBENCH_TRUST "
-            "names it.",
+            "Its file may be a pickle that names classes of its trainer; then it is refused unless --trust names it.",
             UNPINNED,
         ),
     )

@@ -54,6 +54,7 @@ def card_of(variant: str, config: TiTokConfig) -> TokenizerCard:
         config,
         side_information=f"a caption; here {CAPTION!r} for every image, which costs no bits",
         hub=f"turkeyju/tokenizer_tatitok_{variant}",
+        weights_keys=(CLIP,),
         paper="arXiv:2501.07730",
         notes=(
             f"The decoder reads CLIP's embedding of a caption. Every image is decoded with {CAPTION!r}; the official "
@@ -63,7 +64,7 @@ def card_of(variant: str, config: TiTokConfig) -> TokenizerCard:
             NOTES["patches"],
             "Codes are searched by squared distance, in float32 whatever the type of the network."
             if config.codebook_size is not None
-            else NOTES["mean"],
+            else NOTES["sample"],
             UNPINNED,
         ),
     )

@@ -48,7 +48,7 @@ _CHOICE = {
 }
 PICKLE = (
     "The file is a trainer's checkpoint whose pickle names classes of pytorch-lightning, so it is refused unless "
-    "TOKBENCH_TRUST names it; one that holds its state_dict alone is read without."
+    "--trust names it; one that holds its state_dict alone is read without."
 )
 
 
@@ -71,13 +71,14 @@ def _card(variant: str, config: VqganConfig) -> TokenizerCard:
         f"taming/{variant}",
         config,
         title=f"{title} f{config.cell_px}, {config.codebook_size} codes ({_TRAINED_ON[variant]})",
+        page=f"{_SHARE}/{_FOLDERS[variant]}/",
         licence="MIT",
         weights_licence="MIT",
         paper="arXiv:2012.09841",
         repository="https://github.com/CompVis/taming-transformers",
         notes=(
             _CHOICE[config.search],
-            f"The weights are on the authors' share, {_SHARE}/{_FOLDERS[variant]}/; a copy of yours is read from "
+            f"The weights are on the authors' share, from where they are downloaded; a copy of yours is read from "
             f"$TOKBENCH_WEIGHTS/taming/vqgan_{variant}.ckpt.",
             PICKLE,
         ),

@@ -62,7 +62,7 @@ def card_of(variant: str, config: TiTokConfig) -> TokenizerCard:
     """The facts of a variant."""
     is_vq = config.codebook_size is not None
     parts = ["steps" if config.pixels is not None else "patches"]
-    parts += ["cosine" if config.is_normalised else "euclid", "float32"] if is_vq else ["mean"]
+    parts += ["cosine" if config.is_normalised else "euclid", "float32"] if is_vq else ["sample"]
     return titok_card(
         f"titok/{variant}",
         f"TiTok-{size_of(variant)}-{config.n_tokens}",

@@ -9,7 +9,7 @@ from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.quantisers import Quantiser
 from tokbench_adapters._hub_weights import fill
-from tokbench_adapters._inputs import check_images, parts_of
+from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._known_weights import known_weights, read_known_weights
 from tokbench_adapters._vqgan import require_grid
 
@@ -91,6 +91,7 @@ class VqvaeExplore:
     ) -> None:
         import torch
 
+        from tokbench_adapters._networks.placement import place
         from tokbench_adapters._networks.vqvae_explore import VqvaeExploreNetwork
 
         self.card = card
@@ -99,7 +100,8 @@ class VqvaeExplore:
         with torch.device("meta"):
             network = VqvaeExploreNetwork(**shape)
         fill(network, tensors, source=card.name)
-        self._network = network.to(self._device, self._dtype)
+        place(network, self._device, self._dtype, unrounded=[network.vq_vae])
+        self._network = network
         self._n_codes = shape["n_codes"]
 
     def encode(self, images: torch.Tensor) -> Tokens:
@@ -107,7 +109,7 @@ class VqvaeExplore:
         import torch
 
         check_images(self.card, images)
-        batch = images.to(self._device, self._dtype) - 0.5
+        batch = to_network_range(images, self.card.pixel_range, device=self._device, dtype=self._dtype)
         vectors = [self._network.encode(part).float() for part in parts_of(batch)]
         indices = torch.cat([self._network.vq_vae.nearest(part) for part in vectors])
         stream = TokenStream(indices=indices, codebook_size=self._n_codes, vectors=torch.cat(vectors))
@@ -118,8 +120,9 @@ class VqvaeExplore:
         import torch
 
         indices = require_grid(self.card, encoding, codebooks=1)[0].to(self._device)
-        decoded = [self._network.decode(self._network.vq_vae.look_up(part)) for part in parts_of(indices)]
-        return torch.cat(decoded) + 0.5
+        entries = [self._network.vq_vae.look_up(part).to(self._dtype) for part in parts_of(indices)]
+        decoded = [self._network.decode(part) for part in entries]
+        return from_network_range(torch.cat(decoded), self.card.pixel_range)
 
     def quantiser(self) -> Quantiser:
         """The codebook, for perturbations."""

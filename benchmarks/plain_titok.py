@@ -1,7 +1,8 @@
 """TiTok in its straightforward formulation, for ``benchmarks/tokenizers.py`` to compare with.
 
-Plain functions over a state dict: attention as a softmax over a table, every token through every block, the whole table
-of code distances at once, "same" padding worked out for each convolution.
+Plain functions over a state dict: batches whole, every token through every block, the whole table of code distances at
+once, "same" padding worked out for each convolution. Attention is torch's fused one, which the official code reaches
+through ``nn.MultiheadAttention``, so that nothing is won by leaving it out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tokbench_adapters._networks.titok_config import TiTokConfig
+from tokbench_adapters._networks.titok_config import TiTokConfig, TransformerSize
 
 Weights = Mapping[str, Tensor]
 
@@ -32,7 +33,7 @@ class PlainTiTok:
         hidden = torch.cat([w["encoder.class_embedding"].repeat(n, 1, 1), patches], 1)
         hidden = hidden + w["encoder.positional_embedding"]
         latents = w["latent_tokens"].repeat(n, 1, 1) + w["encoder.latent_token_positional_embedding"]
-        hidden = _transformer(w, "encoder.", torch.cat([hidden, latents], 1), config.encoder.n_heads)
+        hidden = _transformer(w, "encoder.", torch.cat([hidden, latents], 1), config.encoder)
         hidden = hidden[:, 1 + config.grid**2 :]
         hidden = _norm(w, "encoder.ln_post", hidden)
         if config.pixels is not None:
@@ -57,7 +58,7 @@ class PlainTiTok:
         tokens = tokens + w["decoder.latent_token_positional_embedding"]
         masks = w["decoder.mask_token"].repeat(n, config.grid**2, 1)
         grid = torch.cat([w["decoder.class_embedding"].repeat(n, 1, 1), masks], 1) + w["decoder.positional_embedding"]
-        hidden = _transformer(w, "decoder.", torch.cat([grid, tokens], 1), config.decoder.n_heads)
+        hidden = _transformer(w, "decoder.", torch.cat([grid, tokens], 1), config.decoder)
         hidden = _norm(w, "decoder.ln_post", hidden[:, 1 : 1 + config.grid**2])
         hidden = hidden.permute(0, 2, 1).reshape(n, config.decoder.width, config.grid, config.grid).contiguous()
         hidden = F.conv2d(hidden, w["decoder.ffn.0.weight"], w["decoder.ffn.0.bias"])
@@ -70,12 +71,11 @@ class PlainTiTok:
         return _paint(w, mixture, n_levels=len(config.pixels.multipliers), n_blocks=config.pixels.n_blocks)
 
 
-def _transformer(w: Weights, prefix: str, hidden: Tensor, n_heads: int) -> Tensor:
+def _transformer(w: Weights, prefix: str, hidden: Tensor, size: TransformerSize) -> Tensor:
     hidden = _norm(w, f"{prefix}ln_pre", hidden)
-    depth = sum(key.startswith(f"{prefix}transformer.") and key.endswith(".ln_1.weight") for key in w)
-    for number in range(depth):
+    for number in range(size.depth):
         block = f"{prefix}transformer.{number}."
-        hidden = hidden + _attention(w, f"{block}attn.", _norm(w, f"{block}ln_1", hidden), n_heads)
+        hidden = hidden + _attention(w, f"{block}attn.", _norm(w, f"{block}ln_1", hidden), size.n_heads)
         inner = F.gelu(_linear(w, f"{block}mlp.c_fc", _norm(w, f"{block}ln_2", hidden)))
         hidden = hidden + _linear(w, f"{block}mlp.c_proj", inner)
     return hidden
@@ -85,8 +85,8 @@ def _attention(w: Weights, prefix: str, hidden: Tensor, n_heads: int) -> Tensor:
     n, length, width = hidden.shape
     projected = F.linear(hidden, w[f"{prefix}in_proj_weight"], w[f"{prefix}in_proj_bias"])
     queries, keys, values = projected.reshape(n, length, 3, n_heads, -1).permute(2, 0, 3, 1, 4)
-    table = (queries @ keys.transpose(-2, -1) / (width // n_heads) ** 0.5).softmax(-1)
-    return _linear(w, f"{prefix}out_proj", (table @ values).permute(0, 2, 1, 3).reshape(n, length, width))
+    gathered = F.scaled_dot_product_attention(queries, keys, values)
+    return _linear(w, f"{prefix}out_proj", gathered.permute(0, 2, 1, 3).reshape(n, length, width))
 
 
 def _paint(w: Weights, hidden: Tensor, *, n_levels: int, n_blocks: int) -> Tensor:

@@ -19,22 +19,32 @@ PACKAGE = REPOSITORY / "tokbench"
 LAYERS = [
     ["errors"],
     ["cards", "estimates", "samples", "encodings"],
-    ["contracts", "names", "once", "quantisers", "results", "seeds", "stats", "tasks.task"],
-    ["aggregation", "cache", "rate_distortion", "requirements", "environment", "registry", "schema", "images"],
+    ["contracts", "names", "once", "quantisers", "results", "seeds", "stats", "tasks.task", "wrapping"],
+    [
+        "aggregation",
+        "cache",
+        "rate_distortion",
+        "requirements",
+        "environment",
+        "registry",
+        "schema",
+        "images",
+        "wrapping",
+    ],
     ["runfolder", "tasks.catalogue", "tasks.stored", "weights"],
     ["networks", "curves", "published", "submissions.form"],
-    ["placement", "data", "branches", "engines", "tokenizers", "report", "schemas"],
+    ["placement", "data", "branches", "engines", "families", "tokenizers", "report", "schemas"],
     ["perturbation", "exports"],
     ["metrics", "comparison"],
     ["runner", "gate", "leaderboard"],
     ["evaluation", "diagnosis", "curve_comparison"],
-    ["rerun", "sweep", "submissions"],
+    ["rerun", "sweep", "submissions", "trial"],
     ["cli"],
     ["__main__"],
 ]
 # These only read files: they must work where the tokenizer's and metrics' packages are not installed.
 READERS = ("report", "comparison", "gate", "leaderboard", "exports", "published", "schemas", "submissions.form")
-READERS_MAY_NOT_USE = ("metrics", "runner", "tokenizers", "placement", "data", "evaluation")
+READERS_MAY_NOT_USE = ("metrics", "runner", "tokenizers", "wrapping", "placement", "data", "evaluation")
 
 
 def modules() -> dict[str, Path]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tokbench.registry import metrics, tokenizers
+from tokbench.families import KINDS, families
+from tokbench.registry import metrics, openings, tokenizers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
@@ -19,10 +20,33 @@ def test_every_metric_is_in_the_metrics_page() -> None:
     assert not missing
 
 
-def test_every_tokenizer_family_is_in_the_readme() -> None:
+def test_every_tokenizer_family_that_runs_is_in_the_readme() -> None:
     page = (REPOSITORY / "README.md").read_text()
-    families = {entry.card.family for entry in tokenizers().items.values()}
+    families = {entry.card.family for entry in tokenizers().items.values() if not entry.card.reserved}
     assert not [family for family in families if f"`{family}`" not in page]
+
+
+def rows_of(section: str) -> dict[str, list[str]]:
+    """A table of the tokenizers' page with names in its second column: the first column's text → the names."""
+    page = (REPOSITORY / "docs" / "tokenizers.md").read_text()
+    table = page.partition(section)[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()]
+    return {first: re.findall(r"`([a-z0-9_]+:?)`", second) for first, second in rows if "---" not in first}
+
+
+def test_the_tokenizers_page_has_every_family_by_kind() -> None:
+    expected = {title: [f.name for f in families() if f.kind == kind] for kind, title in KINDS.items()}
+    del expected[KINDS["reserved"]]
+    expected["opened by name"] = sorted(f"{prefix}:" for prefix in openings().items)
+    assert {kind: sorted(names) for kind, names in rows_of("| kind | tokenizers |\n").items()} == expected
+
+
+def test_the_tokenizers_page_says_why_systems_are_reserved() -> None:
+    expected: dict[str, list[str]] = {}
+    for family in families():
+        if family.kind == "reserved":
+            expected.setdefault(family.default.reserved, []).append(family.name)
+    assert {why: sorted(names) for why, names in rows_of("| why | systems |\n").items()} == expected
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

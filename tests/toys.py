@@ -9,7 +9,7 @@ import torch
 
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Latents, Tokens, TokenStream
-from tokbench.tokenizers import Wrapped, wrap
+from tokbench.wrapping import Wrapped, wrap
 
 
 class Quantiser:

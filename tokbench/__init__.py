@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from tokbench.runfolder import read_records, read_result
     from tokbench.samples import Manifest, Region, Sample
     from tokbench.tasks.task import Task
-    from tokbench.tokenizers import load_tokenizer, wrap
+    from tokbench.tokenizers import load_tokenizer
+    from tokbench.wrapping import wrap
 
 _HOME = {
     "BitCodes": "encodings",
@@ -48,7 +49,7 @@ _HOME = {
     "read_records": "runfolder",
     "read_result": "runfolder",
     "score": "evaluation",
-    "wrap": "tokenizers",
+    "wrap": "wrapping",
 }
 
 __all__ = [

@@ -39,12 +39,15 @@ class TokenizerCard:
         prefix_axis: what a shorter encoding keeps a prefix of, for variable-length tokenizers.
         max_length: the longest prefix (streams or positions) the tokenizer has.
         deterministic: False if decoding draws random numbers (then seeded per sample).
+        overshoots: its decoder may leave [0, 1] by any amount, since no encoder made what it is given (latents rounded
+            after training, say); what is outside is clamped like any overshoot, and not an error.
         side_information: what decode needs besides the encoding (a caption, say), or "".
         takes_source: the tokenizer is handed the untouched reference instead of the task's placed image.
             Only for reference rows that bound a task from above.
         weights: file name to SHA-256 of every weight file, as pinned by the adapter.
         hub: ``ORG/REPO@REVISION`` where the weights lie on the hub, "" elsewhere.
         page: where the weights are got by hand, where they lie on no hub (a download page, a university share), or "".
+        weights_keys: keys of `tokbench weights` of the files it reads that lie on no hub, or beside its checkpoint.
         gated: why the weights cannot simply be downloaded (terms to accept, research only), or "".
         tokens: how many tokens an image of ``fixed_size_px`` (or 256 px) takes, where that is one number.
         pixel_range: what its network takes and gives; tokbench converts.
@@ -54,6 +57,7 @@ class TokenizerCard:
         reserved: why this system cannot be adapted (no code, no weights), or ""; reserved ones are listed, not run.
         extra: the pip extra that must be installed, or "".
         requires: top-level modules that must be importable, for `tokbench doctor` and clear errors.
+        install: what to type to get them, where neither an extra nor the package index has them, or "".
         licence, weights_licence, paper, repository: SPDX id or name, the same for the weights, arXiv id or DOI, URL.
         notes: conventions that change scores, one sentence each.
     """
@@ -68,11 +72,13 @@ class TokenizerCard:
     prefix_axis: PrefixAxis | None = None
     max_length: int | None = None
     deterministic: bool = True
+    overshoots: bool = False
     side_information: str = ""
     takes_source: bool = False
     weights: tuple[tuple[str, str], ...] = ()
     hub: str = ""
     page: str = ""
+    weights_keys: tuple[str, ...] = ()
     gated: str = ""
     tokens: int | None = None
     pixel_range: tuple[float, float] = (0.0, 1.0)
@@ -81,6 +87,7 @@ class TokenizerCard:
     reserved: str = ""
     extra: str = ""
     requires: tuple[str, ...] = ()
+    install: str = ""
     licence: str = ""
     weights_licence: str = ""
     paper: str = ""
@@ -102,6 +109,11 @@ class TokenizerCard:
     @property
     def variant(self) -> str:
         return self.name.partition("/")[2]
+
+    @property
+    def asked_as(self) -> str:
+        """The name that loads it again: the one it was opened by, or its own."""
+        return self.opened_as or self.name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Literal
 
 from tokbench.cache import cache_folder
+from tokbench.cards import TokenizerCard
 from tokbench.data.prepare import PREPARE_COMMANDS, prepared_folder
 from tokbench.environment import package_version
 from tokbench.errors import ManifestError, SampleError, TokbenchError
@@ -42,7 +43,7 @@ def diagnose() -> list[Check]:
         *_codecs(),
         *_tokenizers(),
         *_metrics(),
-        *_evaluator_weights(),
+        *_known_weights(),
         *_data(),
         *_storage(),
     ]
@@ -91,29 +92,30 @@ def _codecs() -> Iterator[Check]:
 
 
 def _tokenizers() -> Iterator[Check]:
-    from tokbench.registry import tokenizers
+    from tokbench.families import families
+    from tokbench.registry import openings, tokenizers
 
-    plugins = tokenizers()
-    seen: set[str] = set()
-    for entry in plugins.items.values():
-        card = entry.card
-        if card.family in seen:
-            continue
-        seen.add(card.family)
-        if missing := missing_modules(card):
-            found, fix = f"needs {', '.join(missing)}", install_command(card)
-            yield Check(name=f"tokenizer {card.family}", status="missing", found=found, fix=fix)
-        elif card.weights and not card.hub:  # a file of the hub is not fetched to be looked at
-            yield _weights(entry)
-    for name, why in plugins.broken.items():
+    every = families()
+    runnable = [family.default for family in every if family.kind != "reserved"]
+    things = [*runnable, *(module.OPENS for module in openings().items.values())]
+    able = [card for card in runnable if not missing_modules(card)]
+    found = f"{len(able)} of {len(runnable)} families have their packages; {len(every) - len(runnable)} are reserved"
+    yield Check(name="tokenizers", status="ok", found=found)
+    for thing in things:
+        if missing := missing_modules(thing):
+            found, fix = f"needs {', '.join(missing)}", install_command(thing)
+            yield Check(name=f"tokenizer {thing.name.partition('/')[0]}", status="missing", found=found, fix=fix)
+    for card in able:
+        if card.weights and not (card.hub or card.page or card.weights_keys):  # downloads are not fetched for this
+            yield _weights(card)
+    for name, why in tokenizers().broken.items():
         yield Check(name=f"plug-in {name}", status="missing", found=f"could not be imported: {why}")
 
 
-def _weights(entry: object) -> Check:
+def _weights(card: TokenizerCard) -> Check:
     """Loading is the check: adapters verify their weights' digests."""
     from tokbench.tokenizers import load_tokenizer
 
-    card = entry.card  # type: ignore[attr-defined]
     files = ", ".join(name for name, _ in card.weights)
     try:
         load_tokenizer(card.name, device="cpu")
@@ -137,7 +139,7 @@ def _metrics() -> Iterator[Check]:
         yield Check(name=f"plug-in {name}", status="missing", found=f"could not be imported: {why}")
 
 
-def _evaluator_weights() -> Iterator[Check]:
+def _known_weights() -> Iterator[Check]:
     from tokbench.weights import places
     from tokbench.weights.catalogue import catalogue
     from tokbench.weights.files import find_weights, get_command, wrong_digest
@@ -146,7 +148,7 @@ def _evaluator_weights() -> Iterator[Check]:
     size = sum(path.stat().st_size for path in here.values())
     own = places.own_folder()
     where = f"{places.OWN_FOLDER} is {own}" if own else f"{places.OWN_FOLDER} is not set"
-    found = f"{len(here)} of {len(catalogue())} files of evaluators are here, {size / 1e6:.0f} MB; {where}"
+    found = f"{len(here)} of {len(catalogue())} known files of weights are here, {size / 1e6:.0f} MB; {where}"
     yield Check(name="weights", status="ok", found=found)
     for owner, path in here.items():
         if wrong := wrong_digest(catalogue()[owner], path):

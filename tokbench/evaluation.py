@@ -29,7 +29,8 @@ from tokbench.runner.sink import DigestSink, FolderSink
 from tokbench.samples import Manifest
 from tokbench.tasks.catalogue import FOLDER, find_task
 from tokbench.tasks.task import Task
-from tokbench.tokenizers import Wrapped, load_tokenizer, resolve_device, wrap
+from tokbench.tokenizers import load_tokenizer, resolve_device
+from tokbench.wrapping import Wrapped, wrap
 
 DEFAULT_BATCH_SIZE = 8
 

@@ -25,12 +25,14 @@ class Opening:
         prefix: what stands before the colon, also the family of the tokenizers it makes.
         usage: the form of its names, with its options.
         title: what it opens, one line.
+        wraps: its targets are names of other tokenizers, not files, programs or repositories.
         requires, extra: as on a :class:`~tokbench.cards.TokenizerCard`.
     """
 
     prefix: str
     usage: str
     title: str
+    wraps: bool = False
     requires: tuple[str, ...] = ()
     extra: str = ""
 

@@ -16,6 +16,8 @@ def missing_modules(card: MetricCard | TokenizerCard | Opening) -> list[str]:
 
 def install_command(card: MetricCard | TokenizerCard | Opening) -> str:
     """What to type to get what the card needs."""
+    if isinstance(card, TokenizerCard) and card.install:
+        return card.install
     return f"pip install 'tokbench[{card.extra}]'" if card.extra else f"pip install {' '.join(missing_modules(card))}"
 
 

@@ -16,7 +16,8 @@ from tokbench.samples import Manifest
 from tokbench.tasks.catalogue import FOLDER
 from tokbench.tasks.stored import task_from_json
 from tokbench.tasks.task import Task
-from tokbench.tokenizers import Wrapped, load_tokenizer, resolve_device
+from tokbench.tokenizers import load_tokenizer, resolve_device
+from tokbench.wrapping import Wrapped
 
 _LENGTH = "length="
 

@@ -21,7 +21,8 @@ from tokbench.runfolder import read_influences, read_records
 from tokbench.runner.progress import Progress
 from tokbench.tasks.catalogue import find_task
 from tokbench.tasks.task import Task
-from tokbench.tokenizers import Wrapped, load_tokenizer, resolve_device, wrap
+from tokbench.tokenizers import load_tokenizer, resolve_device
+from tokbench.wrapping import Wrapped, wrap
 
 ANCHORS = ("jpeg", "webp", "avif")
 # From a few tenths of a bit per pixel to a few bits at 256 px, which is where tokenizers are.

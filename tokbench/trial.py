@@ -11,7 +11,8 @@ from tokbench.diagnosis import Check
 from tokbench.encodings import BitCodes, Encoding, Latents, Payloads, Tokens
 from tokbench.errors import TokbenchError
 from tokbench.runner.checks import check_encoding, check_images
-from tokbench.tokenizers import Wrapped, load_tokenizer, resolve_device
+from tokbench.tokenizers import load_tokenizer, resolve_device
+from tokbench.wrapping import Wrapped
 
 if TYPE_CHECKING:
     import torch
@@ -28,15 +29,13 @@ def try_tokenizer(name: str, *, device: str = "auto", dtype: str = "float32") ->
 
     A check that fails ends the trial, except where the tokenizer can be measured all the same.
     """
-    import torch
-
     try:
         started = time.perf_counter()
         resolved = resolve_device(device)
         tokenizer = load_tokenizer(name, device=resolved, dtype=dtype)
         card = tokenizer.card
         yield _ok("loads", f"{card.name}: {card.title}; {time.perf_counter() - started:.1f} s")
-        yield from _round_trip(tokenizer, drawn_images(card).to(resolved, getattr(torch, dtype)))
+        yield from _round_trip(tokenizer, drawn_images(card).to(resolved))
     except TokbenchError as err:
         yield Check(name="contract", status="broken", found=str(err), fix="mend the tokenizer, or its description")
     except Exception as err:  # third-party code may raise anything; the report names the type

@@ -47,15 +47,16 @@ def nearest_entries(vectors: Tensor, entries: Tensor, *, largest_table: int = LA
     Args:
         vectors: float32 ``(m, d)``.
         entries: float32 ``(K, d)``.
-        largest_table: how many distances are held at a time, at least one row of K.
+        largest_table: how many numbers are held at a time, at least one row of K.
 
     Returns:
         int64 ``(m,)``. The distance is computed as ``|v|² + |e|² − 2 v·e``, in that order, as tokenizers do.
     """
-    offsets = entries.square().sum(1)
-    rows = max(1, largest_table // len(entries))
+    width = entries.shape[1]
+    offsets = torch.cat([part.square().sum(1) for part in entries.split(max(1, largest_table // width))])
+    # No name holds a table, so that it is freed before the next one.
     found = [
-        torch.addmm(part.square().sum(1, keepdim=True) + offsets, part, entries.T, alpha=-2).argmin(1)
-        for part in vectors.split(rows)
+        (part.square().sum(1, keepdim=True) + offsets).addmm_(part, entries.T, alpha=-2).argmin(1)
+        for part in vectors.split(max(1, largest_table // len(entries)))
     ]
     return torch.cat(found)

@@ -105,10 +105,9 @@ def largest_products(
         int64 ``(m,)``.
     """
     rows = max(1, largest_table // len(entries))
-    found = []
-    for part in vectors.split(rows):
-        products = part @ entries.T
-        if offsets is not None:
-            products += offsets
-        found.append(products.argmax(1))
-    return torch.cat(found)
+    return torch.cat([_products(part, entries, offsets).argmax(1) for part in vectors.split(rows)])
+
+
+def _products(vectors: Tensor, entries: Tensor, offsets: Tensor | None) -> Tensor:
+    products = vectors @ entries.T
+    return products if offsets is None else products.add_(offsets)

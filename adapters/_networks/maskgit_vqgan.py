@@ -2,7 +2,8 @@
 
 After huggingface/open-muse, ``modeling_maskgit_vqgan.py``, as bytedance/1d-tokenizer carries it (942a96f), under the
 same parameter names. A convolution that keeps the size by "same" padding is, for these odd kernels and steps of one,
-a convolution padded by half its kernel.
+a convolution padded by half its kernel. Activations and bypasses are computed in place: the same numbers with less
+memory.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class ResidualBlock(nn.Module):
         self.nin_shortcut = nn.Conv2d(n_out, n_out, 1, bias=False) if n_in != n_out else None
 
     def forward(self, hidden: Tensor) -> Tensor:
-        inner: Tensor = self.conv1(F.silu(self.norm1(hidden)))
-        inner = self.conv2(F.silu(self.norm2(inner)))
-        return inner + (hidden if self.nin_shortcut is None else self.nin_shortcut(inner))
+        inner: Tensor = self.conv1(F.silu(self.norm1(hidden), inplace=True))
+        inner = self.conv2(F.silu(self.norm2(inner), inplace=True))
+        return inner.add_(hidden if self.nin_shortcut is None else self.nin_shortcut(inner))
 
 
 class Level(nn.Module):
@@ -76,7 +77,7 @@ class PixelDecoder(nn.Module):
             hidden = block(hidden)
         for level in reversed(self.up):
             hidden = level(hidden)
-        painted: Tensor = self.conv_out(F.silu(self.norm_out(hidden)))
+        painted: Tensor = self.conv_out(F.silu(self.norm_out(hidden), inplace=True))
         return painted
 
 

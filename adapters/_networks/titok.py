@@ -2,7 +2,8 @@
 
 Yu et al., "An Image is Worth 32 Tokens for Reconstruction and Generation", arXiv:2406.07550; parameter names and
 conventions are those of bytedance/1d-tokenizer at 942a96f (``modeling/titok.py``, ``modeling/modules/blocks.py``).
-TA-TiTok (arXiv:2501.07730) is the same with text embeddings behind the decoder's tokens.
+TA-TiTok (arXiv:2501.07730) is the same with text embeddings behind the decoder's tokens, FlowTok (arXiv:2503.10772) is
+TA-TiTok with other blocks (:mod:`~tokbench_adapters._networks.rotary`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from tokbench_adapters._networks.codebook import Codebook
 from tokbench_adapters._networks.maskgit_vqgan import PixelDecoder
+from tokbench_adapters._networks.rotary import GridRotation, RotaryBlock
 from tokbench_adapters._networks.titok_config import TiTokConfig, TransformerSize
 from tokbench_adapters._networks.transformer import ResidualAttentionBlock, run_blocks
 
@@ -22,12 +24,22 @@ class Tower(nn.Module):
 
     def __init__(self, config: TiTokConfig, size: TransformerSize) -> None:
         super().__init__()
-        self.class_embedding = nn.Parameter(torch.empty(1, size.width))
-        self.positional_embedding = nn.Parameter(torch.empty(config.grid**2 + 1, size.width))
-        self.latent_token_positional_embedding = nn.Parameter(torch.empty(config.n_tokens, size.width))
-        self.ln_pre = nn.LayerNorm(size.width)
-        self.transformer = nn.ModuleList(ResidualAttentionBlock(size.width, size.n_heads) for _ in range(size.depth))
-        self.ln_post = nn.LayerNorm(size.width)
+        width, n_heads = size.width, size.n_heads
+        blocks: list[nn.Module]
+        if config.is_rotary:
+            rotation = GridRotation(config.grid, width // n_heads)
+            self.positional_embedding: nn.Module | nn.Parameter = rotation
+            blocks = [RotaryBlock(width, n_heads, rotation) for _ in range(size.depth)]
+        else:
+            self.class_embedding = nn.Parameter(torch.empty(1, width))
+            self.positional_embedding = nn.Parameter(torch.empty(config.grid**2 + 1, width))
+            blocks = [ResidualAttentionBlock(width, n_heads) for _ in range(size.depth)]
+        self.latent_token_positional_embedding = nn.Parameter(torch.empty(config.n_tokens, width))
+        self.ln_pre = nn.LayerNorm(width)
+        self.transformer = nn.ModuleList(blocks)
+        self.ln_post = nn.LayerNorm(width)
+        first = 0 if config.is_rotary else 1  # after the class token
+        self.grid_tokens = slice(first, first + config.grid**2)
 
     def run(self, tokens: Tensor, *, keep: slice) -> Tensor:
         """``(n, l, width)`` through norms and blocks → ``(n, k, width)`` of the kept tokens."""
@@ -35,10 +47,11 @@ class Tower(nn.Module):
         return kept
 
     def with_positions(self, patches: Tensor) -> Tensor:
-        """A grid's tokens ``(n, grid², width)`` → the class token and them, ``(n, 1 + grid², width)``."""
-        return (
-            torch.cat([self.class_embedding.expand(len(patches), -1, -1), patches], dim=1) + self.positional_embedding
-        )
+        """A grid's tokens ``(n, grid², width)`` → them after the class token, if there is one, and positions added."""
+        if not isinstance(self.positional_embedding, nn.Parameter):
+            return patches
+        classes = self.class_embedding.expand(len(patches), -1, -1)
+        return torch.cat([classes, patches], dim=1) + self.positional_embedding
 
 
 class TiTokEncoder(Tower):
@@ -51,7 +64,6 @@ class TiTokEncoder(Tower):
         # Mean and logarithm of the variance where the latents are continuous.
         n_out = config.token_width * (2 if config.codebook_size is None else 1)
         self.conv_out = nn.Conv2d(width, n_out, 1)
-        self._n_patches = config.grid**2
         self._is_scrambled = config.pixels is not None
 
     def forward(self, images: Tensor, latent_tokens: Tensor) -> Tensor:
@@ -60,7 +72,7 @@ class TiTokEncoder(Tower):
         patches = self.patch_embed(images).flatten(2).transpose(1, 2)  # (n, grid², width), row by row
         latents = (latent_tokens + self.latent_token_positional_embedding).expand(n, -1, -1)
         hidden = torch.cat([self.with_positions(patches), latents], dim=1)
-        hidden = self.run(hidden, keep=slice(1 + self._n_patches, None))
+        hidden = self.run(hidden, keep=slice(self.grid_tokens.stop, None))
         # The first releases read the (l, width) array as (width, l) without transposing it, and are trained so.
         hidden = hidden.reshape(n, hidden.shape[2], -1) if self._is_scrambled else hidden.transpose(1, 2)
         projected: Tensor = self.conv_out(hidden[..., None])
@@ -99,7 +111,7 @@ class TiTokDecoder(Tower):
         parts = [self.with_positions(masks), tokens]
         if text is not None:
             parts.append(self.text_guidance_proj(text) + self.text_guidance_positional_embedding)
-        hidden = self.run(torch.cat(parts, dim=1), keep=slice(1, 1 + self._grid**2))
+        hidden = self.run(torch.cat(parts, dim=1), keep=self.grid_tokens)
         hidden = hidden.transpose(1, 2).unflatten(2, (self._grid, self._grid))
         decoded: Tensor = self.conv_out(self.ffn(hidden))
         return decoded

@@ -57,6 +57,8 @@ class TiTokConfig:
             transformer paints patches itself.
         text_width: dimensions of the text embeddings the decoder reads; 0 for a decoder without text.
         text_length: how many of them.
+        is_rotary: the grid's positions are rotations of queries and keys, not learned; there is no class token, and
+            perceptrons are gated (FlowTok).
         side_px, patch_px: of the image and of a patch, in pixels.
     """
 
@@ -69,6 +71,7 @@ class TiTokConfig:
     pixels: PixelDecoderSize | None = None
     text_width: int = 0
     text_length: int = 77
+    is_rotary: bool = False
     side_px: int = SIDE_PX
     patch_px: int = PATCH_PX
 

@@ -13,7 +13,8 @@ import torch
 
 from tests.adapters import external_toys
 from tokbench.cards import TokenizerCard
-from tokbench.tokenizers import Wrapped, load_tokenizer
+from tokbench.tokenizers import load_tokenizer
+from tokbench.wrapping import Wrapped
 
 SCRIPT = Path(external_toys.__file__)
 
@@ -70,7 +71,7 @@ def opened(folder: Path, kind: str, wrong: str = "", **more: Any) -> Wrapped:
 
 def in_process(kind: str) -> Wrapped:
     """The toy's own functions behind the plainest wrapper, taking and giving what the program does."""
-    from tokbench.tokenizers import wrap
+    from tokbench.wrapping import wrap
 
     facts = {key: tuple(value) if isinstance(value, list) else value for key, value in CARDS[kind].items()}
     toy = _Here(*external_toys.TOYS[kind], TokenizerCard(name=f"external/{kind}", **facts))

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,32 @@ import torch
 from torch import Tensor, nn
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "tokenizers"
+TOLERANCE = 1e-4
+"""How far latents and images may be from upstream's."""
 _GAINS = ("weight", "gamma", "scale")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Ours against upstream, the same key-seeded weights in both.
+
+    Attributes:
+        codes: how many indices were compared; 0 for continuous latents.
+        codes_differ: how many of them differ.
+        latents: the largest difference of the stated values of latents, or of the vectors that were quantised.
+        images: the same of the images that upstream's codes, or our latents, were decoded to.
+        gap: how much better the best code was than the second best, at its smallest; None without codes.
+    """
+
+    codes: int = 0
+    codes_differ: int = 0
+    latents: float = 0.0
+    images: float
+    gap: float | None = None
+
+    @property
+    def is_same(self) -> bool:
+        return self.codes_differ == 0 and max(self.latents, self.images) < TOLERANCE
 
 
 def seeded_tensor(key: str, shape: tuple[int, ...]) -> Tensor:

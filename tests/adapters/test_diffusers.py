@@ -17,7 +17,8 @@ from tests.adapters.autoencoder_cases import TINY, WEIGHTS, config_of, images, n
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Latents, Tokens
 from tokbench.errors import BadOutputError, MissingExtraError, UsageError, WeightsError
-from tokbench.tokenizers import Wrapped, load_tokenizer
+from tokbench.tokenizers import load_tokenizer
+from tokbench.wrapping import Wrapped
 from tokbench_adapters._autoencoder import KINDS
 from tokbench_adapters._diffusers import read_autoencoder
 from tokbench_adapters._diffusers_ages import siglip_of_before

@@ -17,7 +17,7 @@ from tests.adapters.external_cases import SCRIPT, describe, images, in_process, 
 from tokbench.errors import BadOutputError, TokenizerError, UsageError
 from tokbench.evaluation import evaluate
 from tokbench.tasks.catalogue import folder_task
-from tokbench.tokenizers import Wrapped
+from tokbench.wrapping import Wrapped
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

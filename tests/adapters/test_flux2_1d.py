@@ -15,7 +15,7 @@ from tokbench.errors import BadOutputError, UnsupportedInputError, WeightsError
 from tokbench.perturbation.facts import quantiser_of
 from tokbench.perturbation.points import derivation, points_for
 from tokbench.requirements import missing_requirement
-from tokbench.tokenizers import wrap
+from tokbench.wrapping import wrap
 from tokbench_adapters import flux2_1d
 
 TOLERANCE = 1e-4

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.adapters.fqgan_cases import factor_config, seeded_checkpoint, shapes_of, tokenizer_of
-from tests.adapters.seeding import facts_differ, golden, keys_facts, pattern, values_facts
-from tests.adapters.vqgan_cases import TOLERANCE
+from tests.adapters.fqgan_cases import compared, factor_config, seeded_checkpoint, shapes_of, tokenizer_of
+from tests.adapters.key_lists import key_problems, official_keys
+from tests.adapters.seeding import TOLERANCE, facts_differ, golden, pattern, values_facts
 from tokbench.encodings import Tokens, TokenStream
 from tokbench.errors import BadOutputError, UnsupportedInputError
 from tokbench_adapters import fqgan
@@ -18,27 +18,12 @@ RUNS = golden("fqgan")["variants"]
 REDUCED = ("dual_reduced", "triple_reduced")
 
 
-def assert_is_upstreams(variant: str, tolerance: float = TOLERANCE) -> None:
-    facts = RUNS[variant]
-    tokenizer = tokenizer_of(factor_config(facts["config"]))
-    with torch.inference_mode():
-        encoding = tokenizer.encode(pattern(*facts["images"]))
-        assert isinstance(encoding, Tokens)
-        decoded = tokenizer.decode(encoding, seeds=range(encoding.n))
-    assert [stream.codebook for stream in encoding.streams] == facts["config"]["heads"]
-    for stream, indices, vectors in zip(encoding.streams, facts["indices"], facts["vectors"], strict=True):
-        assert stream.indices.tolist() == indices
-        assert stream.vectors is not None
-        assert facts_differ(values_facts(stream.vectors), vectors) < tolerance
-    assert facts_differ(values_facts(decoded), facts["image"]) < tolerance
-
-
 @pytest.mark.parametrize("variant", [name for name in RUNS if name not in REDUCED])
 def test_every_released_configuration_is_upstreams(variant: str) -> None:
     facts = RUNS[variant]
     config = fqgan.VARIANTS[variant]
     assert config == factor_config(facts["config"])
-    assert keys_facts(shapes_of(config)) == facts["keys"]
+    assert key_problems(shapes_of(config), official_keys("fqgan", variant)) == []
     (card,) = (card for card in fqgan.CARDS if card.variant == variant)
     assert card.tokens == len(config.factors) * (256 // config.vqgan.cell_px) ** 2
 
@@ -47,15 +32,19 @@ def test_every_card_is_compared() -> None:
     assert {card.variant for card in fqgan.CARDS} == set(RUNS) - set(REDUCED)
 
 
-@pytest.mark.parametrize("variant", ["dual_reduced", pytest.param("triple_reduced", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("variant", REDUCED)
 def test_codes_and_images_are_upstreams(variant: str) -> None:
-    assert keys_facts(shapes_of(factor_config(RUNS[variant]["config"]))) == RUNS[variant]["keys"]
-    assert_is_upstreams(variant)
+    ours = shapes_of(factor_config(RUNS[variant]["config"]))
+    assert key_problems(ours, official_keys("fqgan", variant)) == []
+    found = compared(variant)
+    assert found.is_same, found
 
 
 @pytest.mark.slow
-def test_a_published_size_gives_upstreams_codes_and_images() -> None:
-    assert_is_upstreams("dual_ds16")
+@pytest.mark.parametrize("variant", [name for name in RUNS if name not in REDUCED])
+def test_every_published_size_gives_upstreams_codes_and_images(variant: str) -> None:
+    found = compared(variant)
+    assert found.is_same, found
 
 
 def test_the_order_of_the_factors_matters() -> None:

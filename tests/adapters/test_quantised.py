@@ -29,7 +29,8 @@ from tokbench.perturbation.points import derivation, points_for
 from tokbench.runner.checks import check_images
 from tokbench.sweep import sweep
 from tokbench.tasks.catalogue import folder_task
-from tokbench.tokenizers import Wrapped, load_tokenizer, wrap
+from tokbench.tokenizers import load_tokenizer
+from tokbench.wrapping import Wrapped, wrap
 from tokbench_adapters import _photographs
 from tokbench_adapters._photographs import PHOTOGRAPHS, read_photographs, side_of
 from tokbench_adapters._scalar_levels import SPACINGS, Spacing, borders_of, levels_of

@@ -19,7 +19,8 @@ from torch import Tensor
 from tests.conftest import SHARED
 from tokbench.encodings import Latents, Tokens
 from tokbench.errors import WeightsError
-from tokbench.tokenizers import Wrapped, load_tokenizer
+from tokbench.tokenizers import load_tokenizer
+from tokbench.wrapping import Wrapped
 from tokbench_adapters._networks.vqvae_explore import ResidualLayer
 
 WEIGHTS = SHARED / "weights"

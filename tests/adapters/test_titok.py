@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.adapters.key_lists import key_problems, official_keys
 from tests.adapters.seeding import (
+    TOLERANCE,
     facts_differ,
     golden,
     keys_facts,
@@ -21,21 +27,23 @@ from tests.adapters.seeding import (
 )
 from tests.adapters.titok_cases import (
     MODULES,
-    TOLERANCE,
+    POSTERIOR_SEEDS,
+    compared,
     config_of,
-    differences,
     facts_of,
     seeded_text,
     tokenizer_of,
+    with_posterior,
 )
 from tokbench.contracts import Tokenizer
 from tokbench.encodings import Latents, Tokens
-from tokbench.errors import BadOutputError, WeightsError
-from tokbench_adapters import _titok, one_d_piece, ta_titok, titok
-from tokbench_adapters._networks import maskgit_vqgan, transformer
+from tokbench.errors import BadOutputError, UsageError, WeightsError
+from tokbench.wrapping import wrap
+from tokbench_adapters import _titok, flowtok, one_d_piece, ta_titok, titok
+from tokbench_adapters._networks import maskgit_vqgan, rotary, transformer
 from tokbench_adapters._networks import titok as networks
 from tokbench_adapters._networks.clip_text import text_states
-from tokbench_adapters._networks.codebook import Codebook, nearest_entries
+from tokbench_adapters._posterior import posterior_latents
 
 RUNS = [(family, variant) for family in MODULES for variant in golden(family)["variants"]]
 REDUCED = [run for run in RUNS if run[1].startswith("reduced")]
@@ -50,9 +58,8 @@ def shape_of(family: str, variant: str) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize(("family", "variant"), PUBLISHED)
 def test_every_released_configuration_is_upstreams(family: str, variant: str) -> None:
-    facts = facts_of(family, variant)
-    assert MODULES[family].VARIANTS[variant] == config_of(family, facts)
-    assert keys_facts(shape_of(family, variant)) == facts["keys"]
+    assert MODULES[family].VARIANTS[variant] == config_of(family, facts_of(family, variant))
+    assert key_problems(shape_of(family, variant), official_keys(family, variant)) == []
 
 
 @pytest.mark.parametrize("family", MODULES)
@@ -62,19 +69,17 @@ def test_every_released_variant_was_run(family: str) -> None:
 
 @pytest.mark.parametrize(("family", "variant"), REDUCED)
 def test_encodings_and_images_are_upstreams(family: str, variant: str) -> None:
-    facts = facts_of(family, variant)
-    assert keys_facts(shape_of(family, variant)) == facts["keys"]
-    found = differences(family, variant, tokenizer_of(family, variant))
-    assert max(found.values()) < TOLERANCE, found
-    assert ("first 5" in found) == (family == "one_d_piece")
+    assert key_problems(shape_of(family, variant), official_keys(family, variant)) == []
+    found = compared(family, variant)
+    assert found.is_same, found
+    assert ("5" in facts_of(family, variant).get("prefixes", {})) == (family == "one_d_piece")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "variant"), [("titok", "s128")])
-def test_a_published_size_is_upstreams(family: str, variant: str) -> None:
-    """All others: ``scripts/tokenizer_parity.py``."""
-    found = differences(family, variant, tokenizer_of(family, variant))
-    assert max(found.values()) < TOLERANCE, found
+@pytest.mark.parametrize(("family", "variant"), PUBLISHED)
+def test_every_published_size_is_upstreams(family: str, variant: str) -> None:
+    found = compared(family, variant)
+    assert found.is_same, found
 
 
 def test_the_example_of_the_parity_rule() -> None:
@@ -147,6 +152,26 @@ def _transposed(network: nn.Module) -> None:
             module.out_proj.weight = nn.Parameter(module.out_proj.weight.T.contiguous(), requires_grad=False)
 
 
+def _other_pairs(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, rotary.GridRotation):
+            module.freqs_sin = -module.freqs_sin
+
+
+def _turned_further(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, rotary.GridRotation):
+            module.freqs_cos = torch.cat([module.freqs_cos, module.freqs_cos[:1]])
+            module.freqs_sin = torch.cat([module.freqs_sin, module.freqs_sin[:1]])
+
+
+def _swapped_gate(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, rotary.GatedPerceptron):
+            first, second = module.w12.weight.chunk(2)
+            module.w12.weight = nn.Parameter(torch.cat([second, first]), requires_grad=False)
+
+
 MUTATIONS: dict[str, tuple[str, Callable[[nn.Module], None]]] = {
     "GELU by tanh": ("two_steps", lambda network: _swap(network, nn.GELU, lambda: nn.GELU(approximate="tanh"))),
     "quick GELU": ("vq", lambda network: _swap(network, nn.GELU, transformer.QuickGELU)),
@@ -160,22 +185,28 @@ MUTATIONS: dict[str, tuple[str, Callable[[nn.Module], None]]] = {
     "normalised codes": ("vq", _not_normalised),
     "codes not normalised": ("two_steps", _not_normalised),
     "a transposed matrix": ("kl", _transposed),
+    "channels of a pair swapped": ("rotary", _other_pairs),
+    "latents turned like the grid": ("rotary", _turned_further),
+    "gate and values swapped": ("rotary", _swapped_gate),
 }
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_wrong_port_would_be_noticed(mutation: str) -> None:
     kind, mutate = MUTATIONS[mutation]
-    tokenizer: Any = tokenizer_of("titok", f"reduced_{kind}")
+    family, variant = ("flowtok", "reduced_kl") if kind == "rotary" else ("titok", f"reduced_{kind}")
+    tokenizer: Any = tokenizer_of(family, variant)
     mutate(tokenizer._network)
-    assert max(differences("titok", f"reduced_{kind}", tokenizer).values()) > TOLERANCE
+    assert not compared(family, variant, tokenizer).is_same
 
 
 def test_decoding_the_likeliest_grid_code_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     hard = lambda logits, dim: F.one_hot(logits.argmax(dim), logits.shape[dim]).movedim(-1, dim).float()  # noqa: E731
     monkeypatch.setattr(Tensor, "softmax", hard)
     tokenizer = tokenizer_of("titok", "reduced_two_steps")
-    assert differences("titok", "reduced_two_steps", tokenizer)["image"] > TOLERANCE
+    found = compared("titok", "reduced_two_steps", tokenizer)
+    assert found.codes_differ == 0
+    assert not found.is_same
 
 
 def test_enlarging_smoothly_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,14 +214,48 @@ def test_enlarging_smoothly_would_be_noticed(monkeypatch: pytest.MonkeyPatch) ->
     smooth = lambda hidden, scale_factor, mode: enlarge(hidden, scale_factor=scale_factor, mode="bilinear")  # noqa: E731
     monkeypatch.setattr(maskgit_vqgan.F, "interpolate", smooth)
     tokenizer = tokenizer_of("titok", "reduced_two_steps")
-    assert differences("titok", "reduced_two_steps", tokenizer)["image"] > TOLERANCE
+    found = compared("titok", "reduced_two_steps", tokenizer)
+    assert found.codes_differ == 0
+    assert not found.is_same
 
 
 def test_text_matters() -> None:
     other = tokenizer_of("ta_titok", "reduced_vq", text=seeded_text().roll(1, dims=1))
-    found = differences("ta_titok", "reduced_vq", other)
-    assert found["indices"] == 0
-    assert found["image"] > TOLERANCE
+    found = compared("ta_titok", "reduced_vq", other)
+    assert found.codes_differ == 0
+    assert found.latents < TOLERANCE
+    assert not found.is_same
+
+
+def test_a_posterior_is_sampled_from_each_images_own_seed() -> None:
+    tokenizer = tokenizer_of("titok", "reduced_kl")
+    assert tokenizer.card.posterior == "sample"
+    images = pattern(2, 64, 64)
+    sampled = wrap(tokenizer).encode(images, seeds=POSTERIOR_SEEDS)
+    means = with_posterior(tokenizer, "mode").encode(images)
+    assert isinstance(sampled, Latents)
+    assert isinstance(means, Latents)
+    assert float((sampled.values - means.values).abs().min()) > 0
+    alone = wrap(tokenizer).encode(images[1:], seeds=POSTERIOR_SEEDS[1:])
+    assert torch.equal(alone.values, sampled.values[1:])  # type: ignore[union-attr]
+    other = wrap(tokenizer).encode(images[1:], seeds=[5])
+    assert not torch.equal(other.values, alone.values)  # type: ignore[union-attr]
+    for seeds in (None, [1], [1, 2, 3]):
+        with pytest.raises(UsageError, match=r"needs one seed an image \(2\), got"):
+            wrap(tokenizer).encode(images, seeds=seeds)
+
+
+def test_deviations_are_bounded_as_upstreams() -> None:
+    """Logarithms of the variance beyond [-30, 20] are taken for these."""
+    config = config_of("titok", facts_of("titok", "reduced_kl"))
+    card = titok.card_of("bl64_vae_c16", config)
+    far = torch.tensor([-400.0, -30.0, 0.0, 20.0, 400.0])
+    deviations = (far.clamp(*_titok.LOG_VARIANCES) / 2).exp()
+    assert deviations.tolist() == pytest.approx([math.exp(-15), math.exp(-15), 1, math.exp(10), math.exp(10)])
+    drawn = posterior_latents(card, torch.full((1, 5), 3.0), deviations[None], [7])
+    noise = torch.randn(5, generator=torch.Generator().manual_seed(7))
+    assert torch.equal(drawn[0], 3 + deviations * noise)
+    assert torch.equal(posterior_latents(replace(card, posterior="mode"), far[None], far[None], None), far[None])
 
 
 def test_channels_lie_beside_each_other_in_a_patch() -> None:
@@ -198,38 +263,6 @@ def test_channels_lie_beside_each_other_in_a_patch() -> None:
     pixels = networks.PatchesToPixels(2)(hidden)
     assert pixels[0, 0].tolist() == [[0, 3], [6, 9]]
     assert pixels[0, 2].tolist() == [[2, 5], [8, 11]]
-
-
-def test_codes_are_searched_in_chunks_with_the_same_result() -> None:
-    draw = torch.Generator().manual_seed(0)
-    entries = torch.randn(300, 8, generator=draw)
-    entries[200] = entries[100]  # equally near: the first counts
-    vectors = torch.cat([torch.randn(500, 8, generator=draw), entries[[200, 7]]])
-    whole = torch.cdist(vectors.double(), entries.double()).argmin(1)
-    whole[500] = 100
-    for largest_table in (1, 1000, 10**6):
-        found = nearest_entries(vectors, entries, largest_table=largest_table)
-        assert found.dtype == torch.int64
-        assert torch.equal(found, whole)
-    book = Codebook(300, 8, is_normalised=True)
-    book.embedding.weight.data = entries
-    angles = F.cosine_similarity(vectors[:500, None].double(), entries[None].double(), dim=-1).argmax(1)
-    assert torch.equal(book.nearest(vectors[:500].view(5, 10, 10, 8)).flatten(), angles)
-    assert torch.allclose(book.look_up(torch.arange(3)).norm(dim=1), torch.ones(3))
-
-
-def test_the_table_of_distances_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    multiply = torch.addmm
-
-    def watched(*arguments: Any, **options: Any) -> Tensor:
-        table = multiply(*arguments, **options)
-        made.append(table.numel())
-        return table
-
-    monkeypatch.setattr(torch, "addmm", watched)
-    nearest_entries(torch.zeros(100, 4), torch.zeros(64, 4), largest_table=640)
-    assert made == [640] * 10
 
 
 # Checkpoints that are not the right ones.
@@ -245,6 +278,22 @@ def reduced_weights() -> tuple[Any, dict[str, Tensor]]:
 def built(config: Any, weights: dict[str, Tensor]) -> Tokenizer:
     card = titok.card_of("bl64_vq8k", config)
     return _titok.build(card, config, weights, device="cpu", dtype="float32")
+
+
+def test_flowtok_is_read_from_its_official_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of("flowtok", facts_of("flowtok", "reduced_kl"))
+    with torch.device("meta"):
+        network = networks.TiTokNetwork(config)
+    file = tmp_path / "turkeyju" / "FlowTok" / "FlowTiTok_512.bin"
+    file.parent.mkdir(parents=True)
+    torch.save(seeded_weights(network), file)
+    monkeypatch.setenv("TOKBENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setitem(flowtok.VARIANTS, "512", config)
+    monkeypatch.setattr(flowtok, "caption_states", seeded_text)
+    card = replace(flowtok.CARDS[0], fixed_size_px=config.side_px)
+    tokenizer = flowtok.load(card, device="cpu", dtype="float32")
+    assert tokenizer.card.weights == ((file.name, hashlib.sha256(file.read_bytes()).hexdigest()),)
+    assert compared("flowtok", "reduced_kl", tokenizer).is_same
 
 
 def test_wrong_entries_are_named() -> None:
@@ -301,7 +350,7 @@ def test_a_wrong_number_of_tokens_is_refused() -> None:
 
 def test_the_first_cards_are_the_defaults() -> None:
     assert [module.CARDS[0].name for module in MODULES.values()] == [
-        "titok/l32", "one_d_piece/l256", "ta_titok/bl128_vq"
+        "titok/l32", "one_d_piece/l256", "ta_titok/bl128_vq", "flowtok/512"
     ]  # fmt: skip
     assert titok.CARDS[0].title == "TiTok-L-32 (VQ, 4096 codes)"
     assert titok.CARDS[0].hub == "yucornetto/tokenizer_titok_l32_imagenet"

@@ -7,38 +7,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.adapters.seeding import golden, keys_facts
+from tests.adapters.key_lists import key_problems, official_keys
+from tests.adapters.seeding import golden
 from tests.adapters.vqgan_cases import (
     MODULES,
+    compared,
     config_of,
-    difference,
     facts_of,
     seeded_checkpoint,
     shapes_of,
     small_card,
     tokenizer_of,
 )
+from tokbench.cards import TokenizerCard
 from tokbench.encodings import Latents, Tokens
 from tokbench.errors import BadOutputError, WeightsError
 from tokbench_adapters import chameleon, llamagen
 from tokbench_adapters._networks import codebook, lookup, vqgan
 from tokbench_adapters._networks.vqgan_config import VqganConfig
 
-# Which golden run has the configuration of each card.
-RELEASED: dict[str, dict[str, str]] = {
-    "llamagen": {"llamagen/ds16_c2i": "ds16", "llamagen/ds8_c2i": "ds8", "llamagen/ds16_t2i": "ds16"},
-    "janus": {"janus/pro_1b": "vq16"},
-    "fvq": {"fvq/262144": "262144", "fvq/16384": "16384", "fvq/65536": "65536"},
-    "taming": {
-        "taming/imagenet_f16_16384": "f16_16384",
-        "taming/imagenet_f16_1024": "f16_1024",
-        "taming/gumbel_f8": "gumbel_f8_8192",
-    },
-    "chameleon": {"chameleon": "vqgan", "anole": "vqgan"},
-    "ibq": {f"ibq/{name}": name.partition("_")[0] for name in ("262144", "16384", "8192", "1024", "262144_pretrain",
-                                                              "16384_pretrain")},
-    "emu35": {"emu35": "f16_131072"},
-}  # fmt: skip
+# Which golden run has the configuration of a card: by default the one of its variant's name.
+RUNS = {
+    "llamagen/ds16_c2i": "ds16",
+    "llamagen/ds8_c2i": "ds8",
+    "llamagen/ds16_t2i": "ds16",
+    "janus/pro_1b": "vq16",
+    "janus/pro_7b": "vq16",
+    "taming/imagenet_f16_16384": "f16_16384",
+    "taming/imagenet_f16_1024": "f16_1024",
+    "taming/gumbel_f8": "gumbel_f8_8192",
+    "chameleon": "vqgan",
+    "anole": "vqgan",
+    "ibq/262144_pretrain": "262144",
+    "ibq/16384_pretrain": "16384",
+    "emu35": "f16_131072",
+}
+CARDS = [(family, card) for family, module in MODULES.items() for card in module.CARDS]
 REDUCED = [
     (family, variant)
     for family in MODULES
@@ -48,49 +52,53 @@ REDUCED = [
 FULL = [
     (family, variant)
     for family in MODULES
-    for variant, facts in golden(family)["variants"].items()
-    if (family, variant) not in REDUCED and "images" in facts
+    for variant in golden(family)["variants"]
+    if (family, variant) not in REDUCED
 ]
 
 
-def released_config(family: str, name: str) -> VqganConfig:
+def run_of(card: TokenizerCard) -> str:
+    return RUNS.get(card.name, card.variant)
+
+
+def released_config(family: str, card: TokenizerCard) -> VqganConfig:
     module = MODULES[family]
-    found: VqganConfig = module.VARIANTS[name.partition("/")[2]] if hasattr(module, "VARIANTS") else module.CONFIG
+    found: VqganConfig = module.VARIANTS[card.variant] if hasattr(module, "VARIANTS") else module.CONFIG
     return found
 
 
-@pytest.mark.parametrize(("family", "name"), [(family, name) for family in RELEASED for name in RELEASED[family]])
-def test_every_released_configuration_is_upstreams(family: str, name: str) -> None:
-    facts = facts_of(family, RELEASED[family][name])
-    config = released_config(family, name)
+@pytest.mark.parametrize(("family", "card"), CARDS, ids=lambda item: getattr(item, "name", ""))
+def test_every_released_configuration_is_upstreams(family: str, card: TokenizerCard) -> None:
+    facts = facts_of(family, run_of(card))
+    config = released_config(family, card)
     assert config == config_of(facts["config"])
-    assert keys_facts(shapes_of(config, {key: tuple(shape) for key, shape in facts["unused"]})) == facts["keys"]
-    (card,) = (card for card in MODULES[family].CARDS if card.name == name)
+    ours = shapes_of(config, {key: tuple(shape) for key, shape in facts["unused"]})
+    assert key_problems(ours, official_keys(family, run_of(card))) == []
     assert card.codebook_sizes == (config.codebook_size,)
     assert card.size_multiple == config.cell_px
     assert card.tokens == (256 // config.cell_px) ** 2
     assert card.pixel_range == (-1, 1)
 
 
-def test_every_card_is_compared() -> None:
-    cards = {card.name for module in MODULES.values() for card in module.CARDS}
-    assert cards == {name for names in RELEASED.values() for name in names}
+def test_every_full_size_run_is_of_a_card() -> None:
+    assert {(family, run_of(card)) for family, card in CARDS} == set(FULL)
+    assert all(facts_of(*run)["images"] == [1, 256, 256] for run in FULL)
 
 
 @pytest.mark.parametrize(("family", "variant"), REDUCED)
 def test_codes_and_images_are_upstreams(family: str, variant: str) -> None:
     facts = facts_of(family, variant)
     more = {key: tuple(shape) for key, shape in facts["unused"]}
-    assert keys_facts(shapes_of(config_of(facts["config"]), more)) == facts["keys"]
-    found = difference(family, variant)
-    assert found.is_none, found
+    assert key_problems(shapes_of(config_of(facts["config"]), more), official_keys(family, variant)) == []
+    found = compared(family, variant)
+    assert found.is_same, found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "variant"), FULL)
-def test_a_published_size_gives_upstreams_codes_and_images(family: str, variant: str) -> None:
-    found = difference(family, variant)
-    assert found.is_none, found
+def test_every_published_size_gives_upstreams_codes_and_images(family: str, variant: str) -> None:
+    found = compared(family, variant)
+    assert found.is_same, found
 
 
 # What a port gets wrong without an error. Each must show in a reduced run.
@@ -113,7 +121,7 @@ def _by_distance(book: codebook.Codebook | lookup.DotCodebook, vectors: Tensor) 
 
 # Both layouts run the same modules; what is LlamaGen's alone, and IBQ's, is told apart there.
 MUTATIONS: dict[str, tuple[str, str, tuple[object, str, object]]] = {
-    "activation": ("taming", "reduced", (F, "silu", F.gelu)),
+    "activation": ("taming", "reduced", (F, "silu", lambda hidden, inplace: F.gelu(hidden))),
     "epsilon": ("taming", "faint", (vqgan, "EPSILON", 1e-5)),
     "groups": ("taming", "reduced", (vqgan, "GROUPS", 16)),
     "padding": ("taming", "reduced", (F, "pad", lambda hidden, _: pad(hidden, (1, 0, 1, 0)))),
@@ -138,7 +146,7 @@ MUTATIONS: dict[str, tuple[str, str, tuple[object, str, object]]] = {
 def test_a_wrong_port_would_be_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     family, variant, mutation = MUTATIONS[name]
     monkeypatch.setattr(*mutation)  # type: ignore[arg-type]
-    assert not difference(family, variant).is_none
+    assert not compared(family, variant).is_same
 
 
 @pytest.mark.parametrize("level", [(), (1,), (1, 2)])
@@ -146,7 +154,7 @@ def test_attention_elsewhere_is_another_checkpoint(level: tuple[int, ...]) -> No
     facts = facts_of("chameleon", "reduced")
     config = config_of(facts["config"])
     other = VqganConfig(**{**vars(config), "attention": level})
-    assert (keys_facts(shapes_of(other, {})) == facts["keys"]) == (level == ())
+    assert (key_problems(shapes_of(other, {}), official_keys("chameleon", "reduced")) == []) == (level == ())
 
 
 # Checkpoints and encodings that are not the right ones.

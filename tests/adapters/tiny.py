@@ -9,11 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.adapters import fqgan_cases, vqgan_cases
+from tests.adapters import (
+    autoencoder_cases,
+    cosmos_cases,
+    flextok_cases,
+    flux2_1d_cases,
+    fqgan_cases,
+    library_cases,
+    taesd_cases,
+    vqgan_cases,
+    vqvae_explore_cases,
+)
 from tests.adapters.titok_cases import tokenizer_of
 from tokbench.contracts import Tokenizer
+from tokbench.names import OpenName
+from tokbench.wrapping import wrap
 from tokbench_adapters._networks.titok_config import PixelDecoderSize, TiTokConfig, TransformerSize
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, TAMING, FactorConfig, VqganConfig
+from tokbench_adapters.quantised import open_name as open_quantised
 
 Maker = Callable[[str], Tokenizer]
 
@@ -47,8 +60,25 @@ def _titok(family: str, config: TiTokConfig) -> Maker:
     return lambda dtype: tokenizer_of(family, config, dtype=dtype)
 
 
+def _autoencoder(name: str, kind: str) -> Maker:
+    return lambda dtype: autoencoder_cases.tokenizer_of(name, kind, dtype=dtype)
+
+
 def _vqgan(family: str, config: VqganConfig) -> Maker:
     return lambda dtype: vqgan_cases.tokenizer_of(family, config, dtype=dtype)
+
+
+def _library_codes(family: str) -> Maker:
+    return lambda dtype: library_cases.diffusers_codes(family, dtype=dtype)
+
+
+def _taesd(name: str) -> Maker:
+    return lambda dtype: taesd_cases.tokenizer_of(name, taesd_cases.TINY_SHAPES[name], dtype=dtype)
+
+
+def _quantised(query: str, inner: Maker) -> Maker:
+    name = OpenName.parse(f"quantised:inner?{query}")
+    return lambda dtype: open_quantised(name, device="cpu", dtype=dtype, load=lambda _: wrap(inner(dtype)))
 
 
 TINY: dict[str, Maker] = {
@@ -58,6 +88,7 @@ TINY: dict[str, Maker] = {
     "one_d_piece": _titok("one_d_piece", _TWO_STEPS),
     "ta_titok vq": _titok("ta_titok", replace(_CODED, text_width=768)),
     "ta_titok kl": _titok("ta_titok", replace(_CONTINUOUS, text_width=768)),
+    "flowtok": _titok("flowtok", replace(_CONTINUOUS, text_width=768, is_rotary=True)),
     "llamagen": _vqgan("llamagen", _COSINE),
     "janus": _vqgan("janus", _COSINE),
     "fvq": _vqgan("fvq", replace(_COSINE, search="euclid")),
@@ -68,5 +99,32 @@ TINY: dict[str, Maker] = {
     "anole": _vqgan("chameleon", replace(_EUCLID, attention=())),
     "ibq": _vqgan("ibq", replace(_EUCLID, search="dot")),
     "emu35": _vqgan("emu35", replace(_EUCLID, search="dot")),
+    "cosmos_ci": lambda dtype: cosmos_cases.tokenizer_of("cosmos_ci", dtype=dtype),
+    "cosmos_di": lambda dtype: cosmos_cases.tokenizer_of("cosmos_di", dtype=dtype),
+    "flextok": lambda dtype: flextok_cases.tokenizer_of(dtype=dtype),
+    "flux2_1d": lambda dtype: flux2_1d_cases.tokenizer_of(dtype=dtype),
+    "emu3": lambda dtype: library_cases.emu3_codes(dtype=dtype),
+    **{family: _library_codes(family) for family in library_cases.CONFIGS},
+    "sd15_vae": _autoencoder("sd15_vae", "kl"),
+    "sdxl_vae": _autoencoder("sdxl_vae", "kl"),
+    "sd35_vae": _autoencoder("sd35_vae", "kl shifted, without 1×1 convolutions"),
+    "flux1_vae": _autoencoder("flux1_vae", "kl shifted, without 1×1 convolutions"),
+    "flux2_vae": _autoencoder("flux2_vae", "flux2"),
+    "dc_ae": _autoencoder("dc_ae", "dc"),
+    "va_vae": _autoencoder("va_vae", "kl with attention at each level"),
+    "eq_vae": _autoencoder("eq_vae", "kl"),
+    "repa_e": _autoencoder("repa_e", "kl by channel"),
+    "repa_e qwenimage": _autoencoder("repa_e/qwenimage", "qwenimage"),
+    "rae": _autoencoder("rae", "rae dinov2"),
+    "rae siglip2": _autoencoder("rae/siglip2_base", "rae siglip2"),
+    "rae mae": _autoencoder("rae/mae_base", "rae mae"),
+    "hunyuanimage_vae": _autoencoder("hunyuanimage_vae", "hunyuanimage"),
+    "qwenimage_vae": _autoencoder("qwenimage_vae", "qwenimage"),
+    "kvae": _autoencoder("kvae", "kvae"),
+    "asymmetric_vae": _autoencoder("asymmetric_vae", "asymmetric"),
+    "mar_vae": _autoencoder("mar_vae", "kl"),
+    **{name: _taesd(name) for name in taesd_cases.TINY_SHAPES},
+    "vqvae_explore": lambda dtype: vqvae_explore_cases.tokenizer_of(dtype=dtype),
+    "quantised": _quantised("bits=4", _titok("titok", _CONTINUOUS)),
 }
-"""By family, with what tells it from the family's others after a space."""
+"""By family or prefix, with what tells it from the family's others after a space."""

@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from copy import copy
+from dataclasses import replace
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tests.adapters.seeding import facts_differ, golden, pattern, seeded_tensor, seeded_weights, values_facts
+from tests.adapters.seeding import (
+    Compared,
+    facts_differ,
+    golden,
+    pattern,
+    seeded_tensor,
+    seeded_weights,
+    values_facts,
+)
+from tokbench.cards import Posterior
 from tokbench.contracts import Tokenizer
 from tokbench.encodings import Latents, Tokens
-from tokbench_adapters import one_d_piece, ta_titok, titok
+from tokbench.wrapping import wrap
+from tokbench_adapters import flowtok, one_d_piece, ta_titok, titok
 from tokbench_adapters._networks.titok import TiTokNetwork
 from tokbench_adapters._networks.titok_config import BASE, LARGE, MASKGIT, SMALL, TiTokConfig, TransformerSize
 from tokbench_adapters._titok import build
 
-MODULES: dict[str, ModuleType] = {"titok": titok, "one_d_piece": one_d_piece, "ta_titok": ta_titok}
-TOLERANCE = 1e-4
+MODULES: dict[str, ModuleType] = {
+    "titok": titok,
+    "one_d_piece": one_d_piece,
+    "ta_titok": ta_titok,
+    "flowtok": flowtok,
+}
 REDUCED_DEPTH = 2
 REDUCED_SIDE_PX = 64
 PREFIXES = (1, 5, 64)
+POSTERIOR_SEEDS = (11, 2**62 + 1)
+"""Of the pattern's first two images, where the posterior is drawn from."""
 TEXT_LENGTH, TEXT_WIDTH = 77, 768
 _SIZES = {"small": SMALL, "base": BASE, "large": LARGE}
 
@@ -35,7 +53,8 @@ def seeded_text() -> Tensor:
 def config_of(family: str, facts: Mapping[str, Any]) -> TiTokConfig:
     """The configuration upstream wrote down, in our terms."""
     said = facts["config"]
-    is_continuous = said.get("quantize_mode", "vq") == "vae"
+    is_rotary = family == "flowtok"
+    is_continuous = is_rotary or said.get("quantize_mode", "vq") == "vae"
 
     def size(key: str) -> TransformerSize:
         full = _SIZES[said[key]]
@@ -49,8 +68,9 @@ def config_of(family: str, facts: Mapping[str, Any]) -> TiTokConfig:
         token_width=said["token_size"],
         codebook_size=None if is_continuous else said["codebook_size"],
         is_normalised=said.get("use_l2_norm", False),
-        pixels=MASKGIT if said["finetune_decoder"] else None,
-        text_width=TEXT_WIDTH if family == "ta_titok" else 0,
+        pixels=MASKGIT if said.get("finetune_decoder") else None,
+        text_width=TEXT_WIDTH if family in ("ta_titok", "flowtok") else 0,
+        is_rotary=is_rotary,
         side_px=facts["side_px"],
         patch_px=said["vit_enc_patch_size"],
     )
@@ -61,23 +81,58 @@ def facts_of(family: str, variant: str) -> dict[str, Any]:
     return found
 
 
-def differences(family: str, variant: str, tokenizer: Tokenizer) -> dict[str, float]:
-    """How far encodings and images are from upstream's; infinite for an index that differs."""
+def compared(family: str, variant: str, tokenizer: Tokenizer | None = None) -> Compared:
+    """Ours (key-seeded, unless another is given) against what upstream gave."""
     facts = facts_of(family, variant)
-    encoding = tokenizer.encode(pattern(2, facts["side_px"], facts["side_px"]))
-    found = {}
-    if isinstance(encoding, Tokens):
-        found["indices"] = 0.0 if encoding.streams[0].indices.tolist() == facts["indices"] else float("inf")
-        # Whatever was encoded, decode upstream's codes, so that each half is judged by itself.
-        encoding = Tokens.grid(torch.tensor(facts["indices"]), codebook_size=encoding.streams[0].codebook_size)
-        for length, expected in facts.get("prefixes", {}).items():
-            images = tokenizer.decode(encoding.keep_positions(int(length)), seeds=[0, 0])
-            found[f"first {length}"] = facts_differ(values_facts(images), expected)
-    else:
-        assert isinstance(encoding, Latents)
-        found["latents"] = facts_differ(values_facts(encoding.values), facts["latents"])
-    found["image"] = facts_differ(values_facts(tokenizer.decode(encoding, seeds=[0, 0])), facts["image"])
-    return found
+    tokenizer = tokenizer or tokenizer_of(family, variant)
+    with torch.inference_mode():
+        return (_compared_latents if "latents" in facts else _compared_codes)(facts, tokenizer)
+
+
+def _compared_codes(facts: Mapping[str, Any], tokenizer: Tokenizer) -> Compared:
+    """Whatever was encoded, upstream's codes are decoded, so that each half is judged by itself."""
+    encoding = tokenizer.encode(_images(facts))
+    assert isinstance(encoding, Tokens)
+    (stream,), official = encoding.streams, torch.tensor(facts["indices"])
+    assert stream.vectors is not None
+    tokens = Tokens.grid(official, codebook_size=stream.codebook_size)
+    lengths = {official.shape[1]: facts["image"], **{int(k): image for k, image in facts.get("prefixes", {}).items()}}
+    return Compared(
+        codes=official.numel(),
+        codes_differ=int((stream.indices != official).sum()),
+        latents=facts_differ(values_facts(stream.vectors), facts["vectors"]),
+        images=max(
+            facts_differ(values_facts(tokenizer.decode(tokens.keep_positions(length), seeds=[0, 0])), image)
+            for length, image in lengths.items()
+        ),
+        gap=facts["smallest_gap"],
+    )
+
+
+def _compared_latents(facts: Mapping[str, Any], tokenizer: Tokenizer) -> Compared:
+    """The posterior's means, samples of it from given seeds, and the images of the means."""
+    means = with_posterior(tokenizer, "mode").encode(_images(facts))
+    samples = wrap(with_posterior(tokenizer, "sample")).encode(_images(facts), seeds=POSTERIOR_SEEDS)
+    assert isinstance(means, Latents)
+    assert isinstance(samples, Latents)
+    return Compared(
+        latents=max(
+            facts_differ(values_facts(means.values), facts["latents"]),
+            facts_differ(values_facts(samples.values), facts["samples"]),
+        ),
+        images=facts_differ(values_facts(tokenizer.decode(means, seeds=[0, 0])), facts["image"]),
+    )
+
+
+def with_posterior(tokenizer: Tokenizer, posterior: Posterior) -> Tokenizer:
+    """The same network, its posterior decoded in this way."""
+    other = copy(tokenizer)
+    other.card = replace(tokenizer.card, posterior=posterior)
+    return other
+
+
+def _images(facts: Mapping[str, Any]) -> Tensor:
+    return pattern(len(POSTERIOR_SEEDS), facts["side_px"], facts["side_px"])
 
 
 def tokenizer_of(
@@ -98,3 +153,7 @@ def _weights(config: TiTokConfig) -> dict[str, Tensor]:
     with torch.device("meta"):
         network = TiTokNetwork(config)
     return seeded_weights(network)
+
+
+PARITY = {family: partial(compared, family) for family in MODULES}
+"""By family, what compares one of its golden variants."""

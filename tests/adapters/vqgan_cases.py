@@ -8,15 +8,15 @@ what the network with key-seeded weights gave: all indices, vectors before quant
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tests.adapters.seeding import facts_differ, golden, pattern, seeded_state, values_facts
+from tests.adapters.seeding import Compared, facts_differ, golden, pattern, seeded_state, values_facts
 from tokbench.cards import TokenizerCard
 from tokbench.contracts import Tokenizer
 from tokbench.encodings import Tokens
@@ -24,7 +24,6 @@ from tokbench_adapters import chameleon, emu35, fvq, ibq, janus, llamagen, tamin
 from tokbench_adapters._networks.vqgan import VqganNetwork
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, TAMING, Search, VqganConfig
 
-TOLERANCE = 2e-5
 MODULES: dict[str, ModuleType] = {
     "llamagen": llamagen,
     "janus": janus,
@@ -109,20 +108,7 @@ def tokenizer_of(
     return tokenizer
 
 
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Ours against upstream: how many indices differ, and the largest differences of the stated values."""
-
-    indices: int
-    vectors: float
-    images: float
-
-    @property
-    def is_none(self) -> bool:
-        return self.indices == 0 and self.vectors < TOLERANCE and self.images < TOLERANCE
-
-
-def difference(family: str, variant: str, config: VqganConfig | None = None) -> Difference:
+def compared(family: str, variant: str, config: VqganConfig | None = None) -> Compared:
     """Build the tokenizer from key-seeded weights and compare what it gives to what upstream gave.
 
     Whatever was encoded, upstream's codes are decoded, so that each half is judged by itself.
@@ -135,11 +121,17 @@ def difference(family: str, variant: str, config: VqganConfig | None = None) -> 
     with torch.inference_mode():
         encoding = tokenizer.encode(images)
         assert isinstance(encoding, Tokens)
-        (stream,), (expected,) = encoding.streams, torch.tensor(facts["indices"])
-        decoded = tokenizer.decode(Tokens.grid(expected, codebook_size=config.codebook_size), seeds=range(len(images)))
+        (stream,), (official,) = encoding.streams, torch.tensor(facts["indices"])
+        decoded = tokenizer.decode(Tokens.grid(official, codebook_size=config.codebook_size), seeds=range(len(images)))
     assert stream.vectors is not None
-    return Difference(
-        indices=int((stream.indices != expected).sum()),
-        vectors=facts_differ(values_facts(stream.vectors[..., : config.code_width]), facts["vectors"][0]),
+    return Compared(
+        codes=official.numel(),
+        codes_differ=int((stream.indices != official).sum()),
+        latents=facts_differ(values_facts(stream.vectors[..., : config.code_width]), facts["vectors"][0]),
         images=facts_differ(values_facts(decoded), facts["image"]),
+        gap=facts["smallest_gaps"][0],
     )
+
+
+PARITY = {family: partial(compared, family) for family in MODULES}
+"""By family, what compares one of its golden variants."""

@@ -28,7 +28,8 @@ from tokbench.metrics.state import Field, State
 from tokbench.quantisers import Quantiser
 from tokbench.results import RunResult
 from tokbench.tasks.catalogue import folder_task
-from tokbench.tokenizers import load_tokenizer, wrap
+from tokbench.tokenizers import load_tokenizer
+from tokbench.wrapping import wrap
 
 TASK = folder_task(size_px=64)
 PSNR = next(metric for metric in PIXEL if metric.card.key == "psnr")

@@ -14,7 +14,8 @@ from tokbench.errors import BadOutputError, NotApplicableError
 from tokbench.perturbation.facts import checked, codebook_of, quantiser_of
 from tokbench.perturbation.points import Point, derivation, points_for
 from tokbench.quantisers import Composition, Quantiser
-from tokbench.tokenizers import load_tokenizer, wrap
+from tokbench.tokenizers import load_tokenizer
+from tokbench.wrapping import wrap
 
 BOOK = normal(20, 3)
 

@@ -84,10 +84,9 @@ def test_quality_falls_in_the_expected_order(monkeypatch: pytest.MonkeyPatch) ->
 @needs_data
 @needs_weights
 def test_a_real_discrete_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from tests.adapters.real_networks import VqvaeExplore
-
+    monkeypatch.setenv("TOKBENCH_WEIGHTS", str(WEIGHTS))
     manifest = real_mini("natural", limit=12)
-    result = run(VqvaeExplore(WEIGHTS / "vqvae_explore"), manifest, monkeypatch, out=tmp_path)
+    result = run("vqvae_explore", manifest, monkeypatch, out=tmp_path)
     assert result.counts == {"ok": 12, "failed": 0}
     assert result["bpp"] == pytest.approx(9 / 16 * 256 * 256 / compared_pixels(result), rel=0.35)
     assert 24 < (result["psnr"] or 0) < 31
@@ -104,10 +103,9 @@ def compared_pixels(result: RunResult) -> float:
 @needs_data
 @needs_weights
 def test_a_real_continuous_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.adapters.real_networks import Taef2
-
+    monkeypatch.setenv("TOKBENCH_WEIGHTS", str(WEIGHTS))
     manifest = real_mini("natural", limit=3)
-    result = run(Taef2(WEIGHTS / "taef2"), manifest, monkeypatch, batch_size=2)
+    result = run("taef2", manifest, monkeypatch, batch_size=2)
     assert 27 < (result["psnr"] or 0) < 36
     assert result.values["bpp"].status == "undefined"
     assert "no size in bits" in result.values["bpp"].reason

@@ -14,7 +14,8 @@ from tokbench.cards import TokenizerCard
 from tokbench.encodings import Latents, Tokens
 from tokbench.errors import BadOutputError, MissingExtraError, UnknownNameError, UsageError
 from tokbench.registry import TokenizerEntry, find_tokenizer
-from tokbench.tokenizers import load_tokenizer, resolve_device, wrap
+from tokbench.tokenizers import load_tokenizer, resolve_device
+from tokbench.wrapping import wrap
 
 IMAGES = torch.rand(2, 3, 8, 8)
 
@@ -184,3 +185,34 @@ def test_devices() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="not available"):
             resolve_device("cuda:3")
+
+
+class Listens:
+    """Notes the type and the values it is handed."""
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images)
+        return images
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents
+
+
+def test_images_are_scaled_before_they_are_rounded_to_the_type_of_the_run() -> None:
+    """bfloat16 has eight bits: rounding in [0, 1] first would move most values in [-1, 1]."""
+    model, images = Listens(), torch.linspace(0, 1, 3 * 256).view(1, 3, 16, 16)
+    tokenizer = wrap(model, pixel_range=(-1.0, 1.0)).passing("bfloat16")
+    decoded = tokenizer.decode(tokenizer.encode(images), seeds=[0])
+    assert torch.equal(model.seen[0], (images * 2 - 1).bfloat16())
+    assert not torch.equal(model.seen[0], images.bfloat16() * 2 - 1)
+    assert torch.equal(decoded, (model.seen[0].float() + 1) / 2)
+
+
+def test_an_adapter_is_handed_float32_whatever_the_type_of_the_run() -> None:
+    model, images = Listens(), torch.rand(1, 3, 8, 8)
+    wrap(model).casting_itself().passing("float16").encode(images)
+    wrap(model).passing("float16").encode(images)
+    assert [seen.dtype for seen in model.seen] == [torch.float32, torch.float16]

@@ -19,7 +19,7 @@ from tokbench.weights.fetching import can_fetch, destination, fetch
 from tokbench.weights.files import WeightsFile, find_weights, missing_weights, require_weights, weights_sha256
 from tokbench.weights.hub import HubFile
 from tokbench.weights.progress import Silent
-from tokbench.weights.users import metrics_by_owner, weights_in
+from tokbench.weights.users import metrics_by_owner, tokenizers_by_owner, weights_in
 
 CONTENT = random_bytes(50_000)
 FILE = WeightsFile(
@@ -234,3 +234,19 @@ def test_metrics_say_which_files_they_read() -> None:
     assert all(key.endswith(".dlib") for key in users["dlib"])
     assert set(users) <= set(catalogue())
     assert list(weights_in({"a": [(FILE, FILE)], "b": "text"})) == [FILE]
+
+
+def test_tokenizers_say_which_files_they_read() -> None:
+    users = tokenizers_by_owner()
+    assert users["taef2_encoder"] == users["taef2_decoder"] == ["taef2"]
+    assert users["vqvae_explore"] == ["vqvae_explore"]
+    assert "ta_titok" in users["clip_vitl14_336"]
+    assert set(users) <= set(catalogue())
+    read = {*users, *metrics_by_owner(), "adm_imagenet512"}  # which rfid_adm reads under tasks of 512 px
+    assert set(catalogue()) == read
+
+
+def test_parts_of_a_network_lie_side_by_side() -> None:
+    places = [(file.folder, name) for file in catalogue().values() for name in (file.name, *file.aliases)]
+    assert len(set(places)) == len(places)
+    assert not {file.network for file in catalogue().values()} & set(catalogue())

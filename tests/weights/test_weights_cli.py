@@ -162,17 +162,17 @@ def test_a_request_must_say_which(
 def test_doctor_counts_the_files_and_names_what_is_wrong(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tokbench.diagnosis import _evaluator_weights
+    from tokbench.diagnosis import _known_weights
 
-    before = next(iter(_evaluator_weights())).found
-    assert "files of evaluators are here" in before
+    before = next(iter(_known_weights())).found
+    assert "known files of weights are here" in before
     assert "TOKBENCH_WEIGHTS is not set" in before
     own = tmp_path / "own" / "vgg16"
     own.mkdir(parents=True)
     (own / "vgg16-397923af.pth").write_bytes(b"half")
     monkeypatch.setenv("TOKBENCH_WEIGHTS", str(own.parent))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    checks = {check.name: check for check in _evaluator_weights()}
+    checks = {check.name: check for check in _known_weights()}
     assert f"TOKBENCH_WEIGHTS is {own.parent}" in checks["weights"].found
     assert sha256(b"half") in checks["weights vgg16"].found
     assert checks["weights vgg16"].fix == f"delete {own / 'vgg16-397923af.pth'}, then tokbench weights fetch vgg16"

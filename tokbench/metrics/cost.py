@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tokbench.cards import MetricCard
 from tokbench.contracts import Feature, Summary, Timing
 from tokbench.metrics.efficiency import used_timings
-from tokbench.tokenizers import wrap
+from tokbench.wrapping import wrap
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +138,7 @@ def measure_footprint(tokenizer: Any, image: torch.Tensor, *, seed: int = 0) -> 
     Called after the run, the process's peak includes the run.
 
     Args:
-        tokenizer: anything :func:`tokbench.tokenizers.wrap` takes.
+        tokenizer: anything :func:`tokbench.wrapping.wrap` takes.
         image: float ``(1, 3, h, w)`` in [0, 1], on the tokenizer's device.
         seed: for encoders and decoders that draw random numbers.
     """

@@ -22,7 +22,7 @@ from tokbench.runner.checks import check_encoding, check_images, clamped_share
 from tokbench.runner.loading import Failure, Loaded
 from tokbench.runner.survey import Surveys
 from tokbench.seeds import sample_seed
-from tokbench.tokenizers import Wrapped, wrap
+from tokbench.wrapping import Wrapped, wrap
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +104,7 @@ class TokenizerReconstructor:
     """Encodes and decodes with a tokenizer; a batch that fails is tried again sample by sample."""
 
     def __init__(self, tokenizer: Wrapped, *, branches: Sequence[Branch], device: str, dtype: str, seed: int) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer = tokenizer.passing(dtype)
         self._branches = tuple(branches)
         self._device = device
         self._dtype = dtype
@@ -193,18 +193,17 @@ class TokenizerReconstructor:
         return measure_footprint(self._tokenizer, self._images([loaded]), seed=self._seed)
 
     def _images(self, loaded: Sequence[Loaded]) -> torch.Tensor:
-        """The batch as the tokenizer takes it: float ``(n, 3, h, w)`` in [0, 1]."""
+        """The batch: float32 ``(n, 3, h, w)`` in [0, 1]."""
         import torch
 
         card = self._tokenizer.card
         height, width = loaded[0].model_pixels.shape[:2]
         _staged("encode", card.name, lambda: check_size(card, (width, height)))
         stacked = torch.from_numpy(np.stack([item.model_pixels for item in loaded]))
-        images = to_float(stacked.to(self._device).permute(0, 3, 1, 2).contiguous())
-        return images.to(getattr(torch, self._dtype))
+        return to_float(stacked.to(self._device).permute(0, 3, 1, 2).contiguous())
 
     def _branch(self, branch: Branch, encoding: Encoding, images: torch.Tensor, ids: Sequence[str]) -> BranchOutput:
-        tokenizer = self._tokenizer if branch.tokenizer is None else wrap(branch.tokenizer)
+        tokenizer = self._tokenizer if branch.tokenizer is None else wrap(branch.tokenizer).passing(self._dtype)
         if branch.tokenizer is not None:
             encoding = self._encode(tokenizer, images, ids)
         derive = branch.derive

@@ -30,7 +30,8 @@ from tokbench.submissions.form import RECORDS_GZ
 from tokbench.submissions.known import Known
 from tokbench.submissions.opening import Opened
 from tokbench.tasks.task import Task
-from tokbench.tokenizers import load_tokenizer, resolve_device, wrap
+from tokbench.tokenizers import load_tokenizer, resolve_device
+from tokbench.wrapping import wrap
 
 PIXEL_DB = 0.05
 RELATIVE = 0.01
