@@ -9,9 +9,9 @@ from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Latents, Tokens, TokenStream
 from tokbench.errors import BadOutputError
 from tokbench.quantisers import Quantiser
-from tokbench_adapters._hub_weights import fill
 from tokbench_adapters._inputs import check_images, parts_of
 from tokbench_adapters._posterior import posterior_latents
+from tokbench_adapters._reading.hub_weights import fill
 
 if TYPE_CHECKING:
     import torch

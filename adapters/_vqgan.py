@@ -9,8 +9,8 @@ from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.errors import BadOutputError
 from tokbench.quantisers import Quantiser
-from tokbench_adapters._hub_weights import fill
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
+from tokbench_adapters._reading.hub_weights import fill
 
 if TYPE_CHECKING:
     import torch

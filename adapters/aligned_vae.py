@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tokbench_adapters._checkpoints import read_hub_checkpoint
-from tokbench_adapters._ldm import kl_config, open_ldm
-from tokbench_adapters._published import (
+from tokbench_adapters._libraries.ldm_names import kl_config, open_ldm
+from tokbench_adapters._libraries.published import (
     ONE_FRAME,
     UNKNOWN_LICENCE,
     Published,
@@ -15,6 +14,7 @@ from tokbench_adapters._published import (
     load_published,
     tokenizer_of,
 )
+from tokbench_adapters._reading.torch_checkpoints import read_hub_checkpoint
 
 if TYPE_CHECKING:
     import torch

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tokbench.weights.files import WeightsFile, require_weights
-from tokbench_adapters._checkpoints import read_hub_checkpoint, read_tensors
-from tokbench_adapters._hub_weights import UNPINNED, with_digest
 from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
+from tokbench_adapters._reading.hub_weights import UNPINNED, with_digest
+from tokbench_adapters._reading.torch_checkpoints import read_hub_checkpoint, read_tensors
 from tokbench_adapters._vqgan import GridCodes, vqgan_card
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from tokbench.errors import BadOutputError, UsageError, WeightsError
 from tokbench.quantisers import Quantiser
 from tokbench.weights import trust
 from tokbench.weights.loading import read_torchscript
-from tokbench_adapters._hub_weights import UNPINNED, fetch_hub_weights, with_digest
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
+from tokbench_adapters._reading.hub_weights import UNPINNED, fetch_hub_weights, with_digest
 from tokbench_adapters._vqgan import require_grid
 
 if TYPE_CHECKING:

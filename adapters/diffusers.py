@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, cast
 from tokbench.cards import Posterior, TokenizerCard
 from tokbench.errors import UsageError
 from tokbench.names import Opening
-from tokbench_adapters import _diffusers_codes as codes
-from tokbench_adapters._autoencoder import CLASSES, POSTERIORS, autoencoder_of, with_facts
-from tokbench_adapters._diffusers import read_autoencoder
-from tokbench_adapters._place import Target
+from tokbench_adapters._libraries import diffusers_codes as codes
+from tokbench_adapters._libraries.autoencoder import CLASSES, POSTERIORS, autoencoder_of, with_facts
+from tokbench_adapters._libraries.diffusers_folder import read_autoencoder
+from tokbench_adapters._reading.places import Target
 
 if TYPE_CHECKING:
     from tokbench.contracts import Tokenizer

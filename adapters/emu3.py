@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tokbench.cards import TokenizerCard
 from tokbench.errors import WeightsError
-from tokbench_adapters import _transformers_codes as codes
-from tokbench_adapters._hub_weights import UNPINNED
-from tokbench_adapters._place import Place
-from tokbench_adapters._shards import read_prefixed
+from tokbench_adapters._libraries import transformers_codes as codes
+from tokbench_adapters._reading.hub_weights import UNPINNED
+from tokbench_adapters._reading.places import Place
+from tokbench_adapters._reading.shards import read_prefixed
 
 if TYPE_CHECKING:
     import torch

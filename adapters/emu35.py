@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tokbench_adapters._hub_weights import UNPINNED, read_hub_weights
 from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
+from tokbench_adapters._reading.hub_weights import UNPINNED, read_hub_weights
 from tokbench_adapters._vqgan import GridCodes, vqgan_card
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tokbench.encodings import Encoding
 from tokbench.errors import BadOutputError, TokenizerError, UsageError
 from tokbench.names import Opening, OpenName
 from tokbench.quantisers import Quantiser
-from tokbench_adapters._external_arrays import (
+from tokbench_adapters._external.arrays import (
     Folder,
     to_unit_range,
     versions_note,
@@ -21,11 +21,11 @@ from tokbench_adapters._external_arrays import (
     write_images,
     write_seeds,
 )
-from tokbench_adapters._external_batch import BatchProgram
-from tokbench_adapters._external_pipe import PipeProgram
-from tokbench_adapters._external_process import HELPER, variables
-from tokbench_adapters._external_source import checkout_note, digests
-from tokbench_adapters._external_toml import FAMILY, Description, read_description
+from tokbench_adapters._external.batch import BatchProgram
+from tokbench_adapters._external.description import FAMILY, Description, read_description
+from tokbench_adapters._external.pipe import PipeProgram
+from tokbench_adapters._external.process import HELPER, variables
+from tokbench_adapters._external.source import checkout_note, digests
 from tokbench_adapters._inputs import check_images
 
 if TYPE_CHECKING:

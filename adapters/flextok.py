@@ -17,9 +17,9 @@ from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.errors import BadOutputError, WeightsError
 from tokbench.quantisers import Quantiser
 from tokbench.weights.loading import read_state_dict
-from tokbench_adapters._hub_weights import UNPINNED, fill
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
-from tokbench_adapters._place import Place
+from tokbench_adapters._reading.hub_weights import UNPINNED, fill
+from tokbench_adapters._reading.places import Place
 
 if TYPE_CHECKING:
     import torch

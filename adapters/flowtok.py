@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokbench_adapters._checkpoints import read_hub_checkpoint
-from tokbench_adapters._hub_weights import UNPINNED
 from tokbench_adapters._networks.titok_config import BASE, LARGE, TiTokConfig
+from tokbench_adapters._reading.hub_weights import UNPINNED
+from tokbench_adapters._reading.torch_checkpoints import read_hub_checkpoint
 from tokbench_adapters._titok import NOTES, build, titok_card
 from tokbench_adapters.ta_titok import CAPTION, CLIP, caption_states
 

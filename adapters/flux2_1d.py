@@ -17,10 +17,10 @@ from tokbench.errors import BadOutputError, UnsupportedInputError, WeightsError
 from tokbench.quantisers import Quantiser
 from tokbench.weights.hub import NoSuchFileError
 from tokbench.weights.loading import read_state_dict
-from tokbench_adapters._diffusers import read_autoencoder
-from tokbench_adapters._hub_weights import UNPINNED, fill
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
-from tokbench_adapters._place import Place
+from tokbench_adapters._libraries.diffusers_folder import read_autoencoder
+from tokbench_adapters._reading.hub_weights import UNPINNED, fill
+from tokbench_adapters._reading.places import Place
 
 if TYPE_CHECKING:
     import torch

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tokbench_adapters._hub_weights import UNPINNED
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, VqganConfig
-from tokbench_adapters._place import Place
-from tokbench_adapters._shards import read_prefixed
+from tokbench_adapters._reading.hub_weights import UNPINNED
+from tokbench_adapters._reading.places import Place
+from tokbench_adapters._reading.shards import read_prefixed
 from tokbench_adapters._vqgan import GridCodes, vqgan_card
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tokbench.encodings import Encoding, Tokens
+from tokbench_adapters._reading.shipped_weights import load_weights
 from tokbench_adapters._residual import BLOCK_PX, ResidualQuantiser, residual_cards
-from tokbench_adapters._weights_file import load_weights
 
 if TYPE_CHECKING:
     import torch

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tokbench_adapters._checkpoints import read_hub_checkpoint
-from tokbench_adapters._hub_weights import UNPINNED
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, VqganConfig
+from tokbench_adapters._reading.hub_weights import UNPINNED
+from tokbench_adapters._reading.torch_checkpoints import read_hub_checkpoint
 from tokbench_adapters._vqgan import GridCodes, vqgan_card
 
 if TYPE_CHECKING:

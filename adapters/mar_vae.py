@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tokbench_adapters._checkpoints import read_tensors
-from tokbench_adapters._ldm import kl_config, open_ldm
-from tokbench_adapters._place import Place
-from tokbench_adapters._published import Published, cards_of, tokenizer_of
+from tokbench_adapters._libraries.ldm_names import kl_config, open_ldm
+from tokbench_adapters._libraries.published import Published, cards_of, tokenizer_of
+from tokbench_adapters._reading.places import Place
+from tokbench_adapters._reading.torch_checkpoints import read_tensors
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokbench.cards import TokenizerCard
-from tokbench_adapters._hub_weights import UNPINNED, read_hub_weights
 from tokbench_adapters._networks.titok_config import BASE, LARGE, MASKGIT, SMALL, TiTokConfig, TransformerSize
+from tokbench_adapters._reading.hub_weights import UNPINNED, read_hub_weights
 from tokbench_adapters._titok import NOTES, build
 
 if TYPE_CHECKING:

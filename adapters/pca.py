@@ -9,7 +9,7 @@ from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Latents
 from tokbench.errors import BadOutputError
 from tokbench_adapters._inputs import check_images
-from tokbench_adapters._weights_file import load_weights
+from tokbench_adapters._reading.shipped_weights import load_weights
 
 if TYPE_CHECKING:
     import torch

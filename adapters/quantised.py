@@ -15,9 +15,9 @@ from tokbench.errors import BadOutputError, UsageError
 from tokbench.images import far_outside
 from tokbench.names import Opening, OpenName
 from tokbench.quantisers import Quantiser
-from tokbench_adapters._latent_scale import Scale, TellsStatistics, given_scale, measured_scale, told_scale
-from tokbench_adapters._photographs import USUAL_SIDE_PX, Continuous, latents_of, read_photographs, side_of
-from tokbench_adapters._scalar_levels import SPACINGS, Spacing, borders_of, levels_of
+from tokbench_adapters._quantised.latent_scale import Scale, TellsStatistics, given_scale, measured_scale, told_scale
+from tokbench_adapters._quantised.photographs import USUAL_SIDE_PX, Continuous, latents_of, read_photographs, side_of
+from tokbench_adapters._quantised.scalar_levels import SPACINGS, Spacing, borders_of, levels_of
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ class Options:
 
     Attributes:
         bits: of each number, 1 to 16 (Gaussian levels: to 9).
-        levels: see :mod:`tokbench_adapters._scalar_levels`.
+        levels: see :mod:`tokbench_adapters._quantised.scalar_levels`.
         range: the outermost value that is told apart, in standard deviations.
         mean, std: one scale of all latents instead of the tokenizer's own or a measured one; both or none.
         channels: which axis channels are, for sequences where that cannot be told.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokbench_adapters._published import Published, cards_of, load_published
+from tokbench_adapters._libraries.published import Published, cards_of, load_published
 
 if TYPE_CHECKING:
     from tokbench.cards import TokenizerCard

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tokbench.encodings import Encoding, Tokens
-from tokbench_adapters._conv_decoder import synthesise
+from tokbench_adapters._networks.conv_decoder import synthesise
+from tokbench_adapters._reading.shipped_weights import load_weights
 from tokbench_adapters._residual import ResidualQuantiser, residual_cards
-from tokbench_adapters._weights_file import load_weights
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tokbench.weights.catalogue import known
 from tokbench.weights.fetching import fetch
 from tokbench.weights.loading import load_state_dict
-from tokbench_adapters._hub_weights import UNPINNED, read_hub_weights
 from tokbench_adapters._networks.titok_config import BASE, LARGE, SMALL, TiTokConfig, TransformerSize
+from tokbench_adapters._reading.hub_weights import UNPINNED, read_hub_weights
 from tokbench_adapters._titok import NOTES, build, size_of, titok_card
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Latents
 from tokbench.errors import BadOutputError
-from tokbench_adapters._hub_weights import UNPINNED, fill, read_hub_weights
 from tokbench_adapters._inputs import check_images, parts_of
-from tokbench_adapters._known_weights import known_weights, read_known_weights
 from tokbench_adapters._networks.taesd_config import TaesdConfig
+from tokbench_adapters._reading.hub_weights import UNPINNED, fill, read_hub_weights
+from tokbench_adapters._reading.known_weights import known_weights, read_known_weights
 
 if TYPE_CHECKING:
     import torch

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from tokbench.weights.fetching import fetch
 from tokbench.weights.files import WeightsFile
-from tokbench_adapters._checkpoints import read_tensors
-from tokbench_adapters._hub_weights import with_digest
 from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
+from tokbench_adapters._reading.hub_weights import with_digest
+from tokbench_adapters._reading.torch_checkpoints import read_tensors
 from tokbench_adapters._vqgan import GridCodes, vqgan_card
 
 if TYPE_CHECKING:

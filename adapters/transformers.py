@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from tokbench.cards import TokenizerCard
 from tokbench.errors import ReservedError, UsageError, WeightsError
 from tokbench.names import Opening
-from tokbench_adapters._hub_weights import UNPINNED
-from tokbench_adapters._place import Place, Target
-from tokbench_adapters._shards import read_prefixed
-from tokbench_adapters._transformers_codes import EMU3, JANUS, PREFIXES, VqClass, build
+from tokbench_adapters._libraries.transformers_codes import EMU3, JANUS, PREFIXES, VqClass, build
+from tokbench_adapters._reading.hub_weights import UNPINNED
+from tokbench_adapters._reading.places import Place, Target
+from tokbench_adapters._reading.shards import read_prefixed
 
 if TYPE_CHECKING:
     from tokbench.contracts import Tokenizer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tokbench.cards import TokenizerCard
-from tokbench_adapters._diffusers_codes import SYMMETRIC, UNIT, open_codes, require_paella
-from tokbench_adapters._hub_weights import UNPINNED
+from tokbench_adapters._libraries.diffusers_codes import SYMMETRIC, UNIT, open_codes, require_paella
+from tokbench_adapters._reading.hub_weights import UNPINNED
 
 if TYPE_CHECKING:
     from tokbench.contracts import Tokenizer

@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from tokbench_adapters._conv_decoder import synthesise
+from tokbench_adapters._networks.conv_decoder import synthesise
 
 log = logging.getLogger(__name__)
 

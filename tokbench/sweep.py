@@ -174,11 +174,7 @@ def _by_variant(tokenizer: Any, variants: Sequence[Any], load: Callable[..., Wra
     family, slash, _ = tokenizer.partition("/") if isinstance(tokenizer, str) and ":" not in tokenizer else ("", "", "")
     is_family = bool(family) and not slash
     loaded = [] if is_family else [load(tokenizer)]
-    for variant in variants:
-        is_short = isinstance(variant, str) and not {"/", ":"} & set(variant)
-        if is_short and not family:
-            raise UsageError(f"--variants {variant} needs a family of built-in tokenizers; name yours as module:attr")
-        loaded.append(load(f"{family}/{variant}" if is_short else variant))
+    loaded += [load(_variant_name(family, item) if isinstance(item, str) else item) for item in variants]
     by_name = {item.card.name: item for item in loaded}
     if len(by_name) < 2:
         raise UsageError(f"a curve needs at least two variants, got {', '.join(by_name) or 'none'}")
@@ -190,6 +186,20 @@ def _by_variant(tokenizer: Any, variants: Sequence[Any], load: Callable[..., Wra
     others = [item for item in by_name.values() if item.card.name != main.card.name]
     branches = tuple(Branch(name=_branch_name(name, item.card), tokenizer=item) for item in others)
     return _Plan(tokenizer=main, name=name, branches=branches, points=(*(b.name for b in branches), PLAIN))
+
+
+def _variant_name(family: str, variant: str) -> str:
+    """What a word of ``--variants`` names: a variant of the family, else another family's default, else itself."""
+    if {"/", ":"} & set(variant):
+        return variant
+    known = tokenizers().items
+    if f"{family}/{variant}" in known:
+        return f"{family}/{variant}"
+    if any(entry.card.family == variant for entry in known.values()):
+        return variant
+    if not family:
+        raise UsageError(f"--variants {variant} needs a family of built-in tokenizers; name yours as module:attr")
+    return f"{family}/{variant}"
 
 
 def _anchors(against: Sequence[str] | None, own: _Plan) -> list[str]:

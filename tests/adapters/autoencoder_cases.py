@@ -18,11 +18,11 @@ from tests.adapters.key_lists import official_keys
 from tests.adapters.seeding import Compared, facts_differ, golden, pattern, seeded_state, values_facts
 from tokbench.cards import TokenizerCard
 from tokbench.registry import find_tokenizer
-from tokbench_adapters._autoencoder import CLASSES, ImageAutoencoder, autoencoder_of, with_facts
-from tokbench_adapters._diffusers import read_autoencoder
-from tokbench_adapters._diffusers_ages import siglip_of_before
-from tokbench_adapters._latent_statistics import Statistics
-from tokbench_adapters._ldm import kl_config, open_ldm
+from tokbench_adapters._libraries.autoencoder import CLASSES, ImageAutoencoder, autoencoder_of, with_facts
+from tokbench_adapters._libraries.diffusers_folder import read_autoencoder
+from tokbench_adapters._libraries.former_names import siglip_of_before
+from tokbench_adapters._libraries.latent_statistics import Statistics
+from tokbench_adapters._libraries.ldm_names import kl_config, open_ldm
 from tokbench_adapters._networks.vqgan import Decoder, Encoder
 from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
 

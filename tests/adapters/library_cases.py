@@ -18,9 +18,10 @@ from torch import Tensor
 from tests.adapters.seeding import seeded_state
 from tokbench.cards import TokenizerCard
 from tokbench.contracts import Tokenizer
-from tokbench_adapters import _transformers_codes, emu3, vq_models
-from tokbench_adapters._diffusers import Opened
-from tokbench_adapters._diffusers_codes import classes, codes_of, with_facts
+from tokbench_adapters import emu3, vq_models
+from tokbench_adapters._libraries import transformers_codes
+from tokbench_adapters._libraries.diffusers_codes import classes, codes_of, with_facts
+from tokbench_adapters._libraries.diffusers_folder import Opened
 
 _BLOCKS = {
     "down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"],
@@ -110,7 +111,7 @@ def janus_codes(*, dtype: str = "float32") -> Tokenizer:
     """JanusVQVAE as transformers has it."""
     state = transformers_network("JanusVQVAE", JANUS).state_dict()
     card = TokenizerCard(name="transformers/janus", pixel_range=(-1.0, 1.0))
-    return _transformers_codes.build(card, _transformers_codes.JANUS, JANUS, state, device="cpu", dtype=dtype)
+    return transformers_codes.build(card, transformers_codes.JANUS, JANUS, state, device="cpu", dtype=dtype)
 
 
 def as_shards(tensors: dict[str, Tensor], n: int, folder: Path, *, suffix: str = "safetensors") -> dict[str, str]:

@@ -15,8 +15,8 @@ from tests.adapters.vqgan_cases import MODULES, facts_of, seeded_checkpoint, sma
 from tokbench.contracts import Tokenizer
 from tokbench.encodings import Tokens
 from tokbench.errors import WeightsError
-from tokbench_adapters._checkpoints import averaged, read_tensors
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, TAMING, VqganConfig
+from tokbench_adapters._reading.torch_checkpoints import averaged, read_tensors
 
 LLAMAGEN_LIKE = VqganConfig(
     layout=LLAMAGEN,

@@ -19,9 +19,9 @@ from tokbench.encodings import Latents, Tokens
 from tokbench.errors import BadOutputError, MissingExtraError, UsageError, WeightsError
 from tokbench.tokenizers import load_tokenizer
 from tokbench.wrapping import Wrapped
-from tokbench_adapters._autoencoder import KINDS
-from tokbench_adapters._diffusers import read_autoencoder
-from tokbench_adapters._diffusers_ages import siglip_of_before
+from tokbench_adapters._libraries.autoencoder import KINDS
+from tokbench_adapters._libraries.diffusers_folder import read_autoencoder
+from tokbench_adapters._libraries.former_names import siglip_of_before
 
 # How the library's documentation calls each class, on images in [0, 1].
 _KL: tuple[Callable[..., Tensor], Callable[..., Tensor]] = (

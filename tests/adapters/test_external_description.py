@@ -22,7 +22,7 @@ from tokbench.encodings import Tokens
 from tokbench.errors import UsageError, WeightsError
 from tokbench.runfolder import read_result
 from tokbench.tokenizers import load_tokenizer
-from tokbench_adapters._external_toml import read_description
+from tokbench_adapters._external.description import read_description
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STARTER = REPOSITORY / "adapters" / "_external"

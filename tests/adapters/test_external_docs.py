@@ -13,8 +13,8 @@ from tests.adapters.external_cases import images, opened
 from tokbench.encodings import Latents
 from tokbench.errors import TokenizerError
 from tokbench.tokenizers import load_tokenizer
-from tokbench_adapters import _external_toml
-from tokbench_adapters._external_toml import read_description
+from tokbench_adapters._external import description
+from tokbench_adapters._external.description import read_description
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "external.md").read_text()
 
@@ -89,13 +89,13 @@ def test_other_environments_commands_are_read(line: str, tmp_path: Path) -> None
 
 
 def test_every_key_is_explained() -> None:
-    tables = (_external_toml._CARD, _external_toml._RUN, _external_toml._QUANTISER)
+    tables = (description._CARD, description._RUN, description._QUANTISER)
     keys = [key for table in tables for key in table]
     assert not [key for key in keys if f"`{key}`" not in PAGE]
 
 
 def test_the_example_of_the_protocol_is_the_protocol() -> None:
-    from tokbench_adapters._external_pipe import MARK, PROTOCOL
+    from tokbench_adapters._external.pipe import MARK, PROTOCOL
 
     said = block("", '"hello"').splitlines()
     assert said[0] == f'{{"id": 1, "do": "hello", "protocol": {PROTOCOL}}}'

@@ -16,8 +16,8 @@ from tokbench.cards import TokenizerCard
 from tokbench.encodings import Latents
 from tokbench.errors import WeightsError
 from tokbench_adapters import aligned_vae, mar_vae
-from tokbench_adapters._autoencoder import autoencoder_of, with_facts
-from tokbench_adapters._ldm import kl_config, open_ldm
+from tokbench_adapters._libraries.autoencoder import autoencoder_of, with_facts
+from tokbench_adapters._libraries.ldm_names import kl_config, open_ldm
 
 CARD = TokenizerCard(name="ldm", posterior="mode")
 

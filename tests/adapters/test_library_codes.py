@@ -20,10 +20,11 @@ from tokbench.cards import TokenizerCard
 from tokbench.encodings import Latents, Tokens
 from tokbench.errors import BadOutputError, MissingExtraError, UsageError, WeightsError
 from tokbench.tokenizers import load_tokenizer
-from tokbench_adapters import _diffusers_codes, vq_models
-from tokbench_adapters._diffusers import Opened
-from tokbench_adapters._diffusers_codes import classes, codes_of, open_codes, with_facts
-from tokbench_adapters._library_codes import LibraryCodes
+from tokbench_adapters import vq_models
+from tokbench_adapters._libraries import diffusers_codes as reader
+from tokbench_adapters._libraries.codes import LibraryCodes
+from tokbench_adapters._libraries.diffusers_codes import classes, codes_of, open_codes, with_facts
+from tokbench_adapters._libraries.diffusers_folder import Opened
 
 pytest.importorskip("diffusers", reason="these are its classes")
 
@@ -308,7 +309,7 @@ def test_codes_have_no_posterior_and_images_three_channels(tmp_path: Path) -> No
 
 
 def test_a_release_without_paella_says_which_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_diffusers_codes, "_PAELLA_MODULES", ("diffusers.no_such_package.modeling",))
+    monkeypatch.setattr(reader, "_PAELLA_MODULES", ("diffusers.no_such_package.modeling",))
     (card,) = (card for card in vq_models.CARDS if card.name == "paella/wuerstchen")
     with pytest.raises(MissingExtraError, match=r"has no PaellaVQModel.*pip install diffusers==0\.42\.1"):
         vq_models.load(card, device="cpu", dtype="float32")

@@ -17,12 +17,12 @@ from tokbench.cards import TokenizerCard
 from tokbench.errors import UsageError, WeightsError
 from tokbench.registry import find_tokenizer
 from tokbench_adapters import aligned_vae, dc_ae, flux_vae, generator_vae, mar_vae, rae, sd_vae
-from tokbench_adapters._autoencoder import CLASSES, KINDS, latent_channels
-from tokbench_adapters._diffusers import read_autoencoder
-from tokbench_adapters._diffusers_ages import siglip_of_before
-from tokbench_adapters._latent_statistics import published_statistics, scaled_by
-from tokbench_adapters._published import Published
-from tokbench_adapters._published import tokenizer_of as tokenizer_around
+from tokbench_adapters._libraries.autoencoder import CLASSES, KINDS, latent_channels
+from tokbench_adapters._libraries.diffusers_folder import read_autoencoder
+from tokbench_adapters._libraries.former_names import siglip_of_before
+from tokbench_adapters._libraries.latent_statistics import published_statistics, scaled_by
+from tokbench_adapters._libraries.published import Published
+from tokbench_adapters._libraries.published import tokenizer_of as tokenizer_around
 
 MODULES: tuple[ModuleType, ...] = (sd_vae, flux_vae, dc_ae, aligned_vae, rae, generator_vae, mar_vae)
 CARDS: dict[str, TokenizerCard] = {card.name: card for module in MODULES for card in module.CARDS}

@@ -31,9 +31,9 @@ from tokbench.sweep import sweep
 from tokbench.tasks.catalogue import folder_task
 from tokbench.tokenizers import load_tokenizer
 from tokbench.wrapping import Wrapped, wrap
-from tokbench_adapters import _photographs
-from tokbench_adapters._photographs import PHOTOGRAPHS, read_photographs, side_of
-from tokbench_adapters._scalar_levels import SPACINGS, Spacing, borders_of, levels_of
+from tokbench_adapters._quantised import photographs as shipped
+from tokbench_adapters._quantised.photographs import PHOTOGRAPHS, read_photographs, side_of
+from tokbench_adapters._quantised.scalar_levels import SPACINGS, Spacing, borders_of, levels_of
 from tokbench_adapters.quantised import open_name
 
 GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden" / "tokenbridge_levels.json").read_text())
@@ -78,7 +78,7 @@ def roundtrip(tokenizer: Wrapped, images: Tensor) -> Tensor:
 
 
 def crops(side_px: int = 64, n: int = 3) -> Tensor:
-    pixels, _ = _photographs._read(PHOTOGRAPHS, 256)
+    pixels, _ = shipped._read(PHOTOGRAPHS, 256)
     return to_float(pixels[:n, :, 64 : 64 + side_px, 96 : 96 + side_px])
 
 
@@ -530,7 +530,7 @@ def test_parameters_are_those_of_the_tokenizer_inside() -> None:
 @pytest.fixture
 def _one_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough where the scale is not measured, or does not matter."""
-    monkeypatch.setattr(_photographs, "PHOTOGRAPHS", PHOTOGRAPHS[:1])
+    monkeypatch.setattr(shipped, "PHOTOGRAPHS", PHOTOGRAPHS[:1])
 
 
 @pytest.mark.usefixtures("_one_photograph")
@@ -579,7 +579,7 @@ def test_photographs_have_a_legal_size(multiple: int, fixed: int | None, side: i
 
 
 def test_a_missing_photograph_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_photographs, "PHOTOGRAPHS", (("skimage", "data/unheard_of.png"),))
+    monkeypatch.setattr(shipped, "PHOTOGRAPHS", (("skimage", "data/unheard_of.png"),))
     with pytest.raises(MissingExtraError, match=r"scikit-image has no data/unheard_of\.png"):
         read_photographs(32)
 

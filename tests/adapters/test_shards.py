@@ -15,8 +15,8 @@ from tests.adapters.library_cases import as_shards
 from tokbench.cards import TokenizerCard
 from tokbench.errors import WeightsError
 from tokbench.weights.digests import sha256_of
-from tokbench_adapters._place import Place
-from tokbench_adapters._shards import read_prefixed
+from tokbench_adapters._reading.places import Place
+from tokbench_adapters._reading.shards import read_prefixed
 
 CHECKPOINT: dict[str, Tensor] = {
     **{f"lm.{number}": torch.full((3,), float(number)) for number in range(6)},

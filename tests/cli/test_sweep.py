@@ -21,7 +21,7 @@ from tokbench.errors import ResultsError, UsageError
 from tokbench.evaluation import evaluate
 from tokbench.runfolder import read_influences, read_records, read_result
 from tokbench.schema import result_from_json, result_to_json
-from tokbench.sweep import Sweep, _all_lengths, _spread, sweep
+from tokbench.sweep import Sweep, _all_lengths, _spread, _variant_name, sweep
 from tokbench.tasks.catalogue import folder_task
 
 
@@ -260,3 +260,23 @@ def test_a_metric_that_is_not_installed_says_so_in_its_place(swept: Sweep) -> No
     assert found[0].reason == "no psnr: needs a package"
     assert found[1].metric == "psnr_pooled"
     assert found[1].interval_reason == "psnr_pooled is no mean over images, nor close to one"
+
+
+@pytest.mark.parametrize(
+    ("family", "variant", "name"),
+    [
+        ("jpeg", "q10", "jpeg/q10"),
+        ("jpeg", "lbg/d2", "lbg/d2"),
+        ("jpeg", "webp", "webp"),
+        ("", "webp", "webp"),
+        ("", "quantised:pca?bits=2", "quantised:pca?bits=2"),
+        ("jpeg", "q999", "jpeg/q999"),
+    ],
+)
+def test_a_variant_is_one_of_the_family_or_another_tokenizer(family: str, variant: str, name: str) -> None:
+    assert _variant_name(family, variant) == name
+
+
+def test_a_variant_of_no_family_says_what_it_needs() -> None:
+    with pytest.raises(UsageError, match="needs a family of built-in tokenizers"):
+        _variant_name("", "q10")

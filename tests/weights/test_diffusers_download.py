@@ -20,7 +20,7 @@ from tokbench.encodings import Latents
 from tokbench.errors import WeightsError
 from tokbench.tokenizers import load_tokenizer
 from tokbench_adapters import mar_vae
-from tokbench_adapters._ldm import kl_config
+from tokbench_adapters._libraries.ldm_names import kl_config
 
 COMMIT, REPO = "d" * 40, "somebody/Some-VAE"
 EVERY = ["config.json", WEIGHTS]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tokbench.errors import WeightsError
 from tokbench.weights.loading import read_checkpoint
-from tokbench_adapters._place import Place
+from tokbench_adapters._reading.places import Place
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ def read_prefixed(
         tensors = {name: tensor for name, tensor in found.items() if name.startswith(prefix)}
         files: Sequence[str] = (whole,)
     else:
-        shards = _shards(place, index)
+        shards = place.read_index(index)
         prefix = _first_used(prefixes, shards, source=f"{index} of {place}")
         wanted = {name: file for name, file in shards.items() if name.startswith(prefix)}
         files = tuple(sorted(set(wanted.values())))
@@ -82,16 +82,6 @@ def _read(path: Path, format: PartFormat, is_wanted: Callable[[str], bool]) -> d
             return {name: stored.get_tensor(name) for name in stored.keys() if is_wanted(name)}  # noqa: SIM118
     except SafetensorError as err:
         raise WeightsError(f"{path} cannot be read as safetensors: {err}") from err
-
-
-def _shards(place: Place, index: str) -> dict[str, str]:
-    """Tensor → the file beside the index that holds it."""
-    names = place.read_json(index).get("weight_map")
-    if not isinstance(names, dict) or not names:
-        raise WeightsError(f"{index} of {place} has no weight_map")
-    if bad := [file for file in names.values() if not isinstance(file, str) or not file or {"/", "\\"} & set(file)]:
-        raise WeightsError(f"{index} of {place} names {bad[0]!r}, expected files beside it")
-    return names
 
 
 def _first_used(prefixes: Sequence[str], names: Mapping[str, object], *, source: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tokbench.cards import Posterior, TokenizerCard
-from tokbench_adapters._autoencoder import (
+from tokbench_adapters._libraries.autoencoder import (
     CLASSES,
     KINDS,
     autoencoder_of,
@@ -15,13 +15,13 @@ from tokbench_adapters._autoencoder import (
     require_same,
     with_facts,
 )
-from tokbench_adapters._diffusers import read_autoencoder
-from tokbench_adapters._hub_weights import UNPINNED
-from tokbench_adapters._latent_statistics import scaled_by
+from tokbench_adapters._libraries.diffusers_folder import read_autoencoder
+from tokbench_adapters._libraries.latent_statistics import scaled_by
+from tokbench_adapters._reading.hub_weights import UNPINNED
 
 if TYPE_CHECKING:
-    from tokbench_adapters._autoencoder import ImageAutoencoder
-    from tokbench_adapters._diffusers import Opened
+    from tokbench_adapters._libraries.autoencoder import ImageAutoencoder
+    from tokbench_adapters._libraries.diffusers_folder import Opened
 
 MODE = "The posterior's mean is decoded."
 UNSCALED = "Latents are those of the network: the scaling that generators want is not applied."

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tokbench.errors import WeightsError
-from tokbench_adapters._external_toml import Description
+from tokbench_adapters._external.description import Description
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tokbench.cards import TokenizerCard
 
-FOLDER = "_weights"
+PACKAGE, FOLDER = "tokbench_adapters", "_weights"
 
 
 def load_weights(card: TokenizerCard, *, device: str) -> dict[str, torch.Tensor]:
@@ -26,10 +26,10 @@ def load_weights(card: TokenizerCard, *, device: str) -> dict[str, torch.Tensor]
 
     tensors: dict[str, torch.Tensor] = {}
     for name, expected in card.weights:
-        resource = files(__package__).joinpath(FOLDER, name)
+        resource = files(PACKAGE).joinpath(FOLDER, name)
         if not resource.is_file():
             raise WeightsError(
-                f"{card.name}: weights {FOLDER}/{name} are missing from {__package__}; expected a file with SHA-256 "
+                f"{card.name}: weights {FOLDER}/{name} are missing from {PACKAGE}; expected a file with SHA-256 "
                 f"{expected}: install tokbench again, or make it with scripts/train_embedded_tokenizers.py"
             )
         data = resource.read_bytes()

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tokbench.errors import BadOutputError, UsageError
-from tokbench_adapters._photographs import short_digest
+from tokbench_adapters._quantised.photographs import short_digest
 
 if TYPE_CHECKING:
     import torch
 
     from tokbench.cards import TokenizerCard
-    from tokbench_adapters._latent_statistics import Statistics
+    from tokbench_adapters._libraries.latent_statistics import Statistics
 
 _LEAST_STD = 1e-4  # of the widest channel's: a channel that never moves needs no levels, but must not divide by 0
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokbench.errors import MissingExtraError, WeightsError
-from tokbench_adapters._diffusers import Opened, read_autoencoder
-from tokbench_adapters._library_codes import CodeNetwork, LibraryCodes, require_same
+from tokbench_adapters._libraries.codes import CodeNetwork, LibraryCodes, require_same
+from tokbench_adapters._libraries.diffusers_folder import Opened, read_autoencoder
 
 if TYPE_CHECKING:
     import torch

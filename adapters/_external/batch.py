@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tokbench.errors import TokenizerError
-from tokbench_adapters._external_process import Workplace, describe_exit, end, start
-from tokbench_adapters._external_toml import Program
+from tokbench_adapters._external.description import Program
+from tokbench_adapters._external.process import Workplace, describe_exit, end, start
 
 
 class BatchProgram:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tokbench.errors import UsageError, WeightsError
 from tokbench.weights.hub import HubFile, NoSuchFileError, find_hub_file
 from tokbench.weights.places import offline_switch, own_folder
-from tokbench_adapters._hub_weights import fetch_hub_weights, with_digest
+from tokbench_adapters._reading.hub_weights import fetch_hub_weights, with_digest
 
 if TYPE_CHECKING:
     from tokbench.cards import TokenizerCard
@@ -90,6 +90,19 @@ class Place:
         if not isinstance(found, dict):
             raise WeightsError(f"{path} holds a {type(found).__name__}, expected an object")
         return found
+
+    def read_index(self, name: str) -> dict[str, str]:
+        """Tensor → the file beside the index that holds it.
+
+        Raises:
+            WeightsError: it cannot be had, names nothing, or something but files beside it.
+        """
+        names = self.read_json(name).get("weight_map")
+        if not isinstance(names, dict) or not names:
+            raise WeightsError(f"{name} of {self} has no weight_map")
+        if bad := [file for file in names.values() if not isinstance(file, str) or not file or {"/", "\\"} & set(file)]:
+            raise WeightsError(f"{name} of {self} names {bad[0]!r}, expected files beside it")
+        return names
 
     def with_digests(self, names: Iterable[str]) -> TokenizerCard:
         """The card, with the digests of files that were read."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tokbench.errors import WeightsError
-from tokbench_adapters._hub_weights import fill
-from tokbench_adapters._library_codes import LibraryCodes, require_same
+from tokbench_adapters._libraries.codes import LibraryCodes, require_same
+from tokbench_adapters._reading.hub_weights import fill
 
 if TYPE_CHECKING:
     import torch

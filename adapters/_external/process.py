@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from tokbench.errors import TokenizerError, UsageError
-from tokbench_adapters._external_toml import Program
+from tokbench_adapters._external.description import Program
 
 logger = logging.getLogger(__name__)
 
-HELPER = Path(__file__).resolve().parent / "_external" / "helper"
+HELPER = Path(__file__).resolve().parent / "helper"
 
 GRACE_S = 5.0
 _LAST_LINES = 20

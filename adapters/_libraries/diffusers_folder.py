@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from tokbench.errors import MissingExtraError, UsageError, WeightsError
 from tokbench.weights.hub import NoSuchFileError
 from tokbench.weights.loading import read_state_dict
-from tokbench_adapters._diffusers_ages import present_names, siglip_of_before
-from tokbench_adapters._hub_weights import fill
-from tokbench_adapters._place import Place
+from tokbench_adapters._libraries.former_names import present_names, siglip_of_before
+from tokbench_adapters._reading.hub_weights import fill
+from tokbench_adapters._reading.places import Place
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +88,7 @@ def _read_tensors(place: Place) -> tuple[dict[str, torch.Tensor], TokenizerCard]
         WeightsError: there are none, or one cannot be had, would run code or is damaged.
     """
     name = place.first_there((WEIGHTS, INDEX, PICKLED))
-    files = _shards(place) if name == INDEX else (name,)
+    files = tuple(sorted(set(place.read_index(INDEX).values()))) if name == INDEX else (name,)
     tensors: dict[str, torch.Tensor] = {}
     for file in files:
         found = read_state_dict(place.path(file), "state_dict" if file == PICKLED else "safetensors")
@@ -138,18 +138,3 @@ def build_network(class_name: str, module: str, config: Mapping[str, Any], *, so
 
 def _options_of(kind: type) -> frozenset[str]:
     return frozenset(inspect.signature(kind).parameters)
-
-
-def _shards(place: Place) -> tuple[str, ...]:
-    """The files that an index names, beside it.
-
-    Raises:
-        WeightsError: it names none, or something but files beside it.
-    """
-    names = place.read_json(INDEX).get("weight_map")
-    if not isinstance(names, dict) or not names:
-        raise WeightsError(f"{INDEX} of {place} has no weight_map")
-    files = tuple(sorted({str(name) for name in names.values()}))
-    if bad := [name for name in files if "/" in name or "\\" in name or not name.endswith(".safetensors")]:
-        raise WeightsError(f"{INDEX} of {place} names {bad[0]}, expected safetensors files beside it")
-    return files

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tokbench_adapters._diffusers import Opened, build_network
-from tokbench_adapters._hub_weights import fill
+from tokbench_adapters._libraries.diffusers_folder import Opened, build_network
+from tokbench_adapters._reading.hub_weights import fill
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokbench.errors import WeightsError
 from tokbench.weights.loading import read_checkpoint
-from tokbench_adapters._hub_weights import fetch_hub_weights, with_digest
+from tokbench_adapters._reading.hub_weights import fetch_hub_weights, with_digest
 
 if TYPE_CHECKING:
     import torch

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tokbench.errors import BadOutputError, TokenizerError
-from tokbench_adapters._external_process import GRACE_S, Workplace, describe_exit, end, start
-from tokbench_adapters._external_toml import Program
+from tokbench_adapters._external.description import Program
+from tokbench_adapters._external.process import GRACE_S, Workplace, describe_exit, end, start
 
 PROTOCOL = 1
 MARK = b"@tokbench "

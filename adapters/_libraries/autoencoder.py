@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tokbench.cards import Posterior, TokenizerCard
 from tokbench.encodings import Encoding, Latents
 from tokbench.errors import BadOutputError, UsageError, WeightsError
-from tokbench_adapters._diffusers import Opened, ignored_options
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
-from tokbench_adapters._latent_statistics import Statistics, published_statistics
+from tokbench_adapters._libraries.diffusers_folder import Opened, ignored_options
+from tokbench_adapters._libraries.latent_statistics import Statistics, published_statistics
 from tokbench_adapters._posterior import posterior_latents
 
 if TYPE_CHECKING:
