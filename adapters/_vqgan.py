@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens, TokenStream
-from tokbench.errors import BadOutputError
 from tokbench.quantisers import Quantiser
+from tokbench_adapters._encodings import require_grid
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._reading.hub_weights import fill
 
@@ -114,19 +114,3 @@ class GridCodes:
         return Quantiser(
             kind="lookup", composition="single", codebooks={"0": book.entries()}, is_normalised=book.is_normalised
         )
-
-
-def require_grid(card: TokenizerCard, encoding: Encoding, *, codebooks: int) -> list[torch.Tensor]:
-    """The indices of each stream, int64 ``(n, h, w)``.
-
-    Raises:
-        BadOutputError: the encoding is not Tokens of so many streams of one shape.
-    """
-    if isinstance(encoding, Tokens):
-        found = [stream.indices for stream in encoding.streams]
-        if len(found) == codebooks and found[0].ndim == 3 and len({grid.shape for grid in found}) == 1:
-            return found
-        got = f"Tokens of shapes {[tuple(grid.shape) for grid in found]}"
-    else:
-        got = type(encoding).__name__
-    raise BadOutputError(f"{card.name} decodes Tokens of {codebooks} stream(s) (n, h, w), got {got}")

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Latents, Tokens, TokenStream
-from tokbench.errors import BadOutputError, UsageError, WeightsError
+from tokbench.errors import UsageError, WeightsError
 from tokbench.quantisers import Quantiser
 from tokbench.weights import trust
 from tokbench.weights.loading import read_torchscript
+from tokbench_adapters._encodings import require_grid, require_latent_grid
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._reading.hub_weights import UNPINNED, fetch_hub_weights, with_digest
-from tokbench_adapters._vqgan import require_grid
 
 if TYPE_CHECKING:
     import torch
@@ -211,10 +211,8 @@ class _Continuous(_Cosmos):
 
     def decode(self, encoding: Encoding, *, seeds: Sequence[int]) -> torch.Tensor:  # noqa: ARG002
         """Float ``(n, 16, h, w)`` → float32 ``(n, 3, cell·h, cell·w)``, nominally in [0, 1], not clamped."""
-        if not isinstance(encoding, Latents) or encoding.values.ndim != 4 or encoding.values.shape[1] != CHANNELS:
-            got = tuple(encoding.values.shape) if isinstance(encoding, Latents) else type(encoding).__name__
-            raise BadOutputError(f"{self.card.name} decodes Latents (n, {CHANNELS}, h, w), got {got}")
-        return self._decode(encoding.values.to(self._device, self._dtype))
+        latents = require_latent_grid(self.card, encoding, channels=CHANNELS)
+        return self._decode(latents.to(self._device, self._dtype))
 
 
 class _Discrete(_Cosmos):

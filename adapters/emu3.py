@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tokbench.cards import TokenizerCard
 from tokbench.errors import WeightsError
 from tokbench_adapters._libraries import transformers_codes as codes
-from tokbench_adapters._reading.hub_weights import UNPINNED
+from tokbench_adapters._reading.hub_weights import UNPINNED, with_digest
 from tokbench_adapters._reading.places import Place
 from tokbench_adapters._reading.shards import read_prefixed
 
@@ -65,7 +65,7 @@ def _card(name: str, hub: str, *notes: str) -> TokenizerCard:
 
 
 CARDS = (
-    _card(OFFICIAL, "BAAI/Emu3-VisionTokenizer@b044178093faf5f179e068afd9b454e7af92cc51"),
+    _card(OFFICIAL, "BAAI/Emu3-VisionTokenizer", UNPINNED),
     _card(
         "emu3/chat_hf",
         "Emu3-community/Emu3-Chat-hf",
@@ -82,15 +82,14 @@ def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
         WeightsError: it cannot be had, or is not the one this network is read from.
     """
     place = Place(card=card)
-    found = place.read_json("config.json")
-    if card.name == OFFICIAL:
-        card, tensors = read_prefixed(place, ("",))
-        return build(card, library_options(found), library_names(tensors), device=device, dtype=dtype)
-    config = found.get("vq_config")
+    found = place.read_json(codes.CONFIG)
+    is_official = card.name == OFFICIAL
+    config = library_options(found) if is_official else found.get("vq_config")
     if not isinstance(config, dict):
-        raise WeightsError(f"config.json of {place} has no vq_config, expected the configuration of Emu3VQVAE")
-    card, tensors = read_prefixed(place, codes.PREFIXES)
-    return build(card, config, tensors, device=device, dtype=dtype)
+        raise WeightsError(f"{codes.CONFIG} of {place} has no vq_config, expected the configuration of Emu3VQVAE")
+    card, tensors = read_prefixed(place, ("",) if is_official else codes.PREFIXES)
+    card = with_digest(card, codes.CONFIG, place.path(codes.CONFIG))
+    return build(card, config, library_names(tensors) if is_official else tensors, device=device, dtype=dtype)
 
 
 def build(

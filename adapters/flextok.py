@@ -106,7 +106,8 @@ def build(
             f"{card.name}: the configuration in {card.hub} would call {', '.join(foreign)}, and only modules of "
             f"{PACKAGE} are built from it"
         )
-    model = FlexTokFromHub(_with_folders(card, config))
+    card, config = _with_folders(card, config)
+    model = FlexTokFromHub(config)
     fill(model, tensors, source=card.hub)
     return FlexTok(card, model, device=device, dtype=dtype)
 
@@ -144,18 +145,29 @@ def _is_of_the_package(target: str) -> bool:
     return callable(found) and getattr(found, "__module__", "") == module
 
 
-def _with_folders(card: TokenizerCard, config: Any) -> Any:
-    """The configuration, with a folder wherever it names a repository of a VAE, so that nothing but us downloads."""
+def _with_folders(card: TokenizerCard, config: Any) -> tuple[TokenizerCard, Any]:
+    """The configuration with a folder wherever it names a repository of a VAE, so that nothing but us downloads.
+
+    The card gets the digest of the VAE's configuration, which shapes the network.
+    """
     if isinstance(config, list | tuple):
-        return [_with_folders(card, value) for value in config]
+        listed = []
+        for value in config:
+            card, inner = _with_folders(card, value)
+            listed.append(inner)
+        return card, listed
     if not isinstance(config, Mapping):
-        return config
-    found = {key: _with_folders(card, value) for key, value in config.items()}
+        return card, config
+    found = {}
+    for key, value in config.items():
+        card, found[key] = _with_folders(card, value)
     if hub := found.get("hf_hub_path"):
         place = Place(card=replace(card, hub=str(hub), weights=()))
-        place.path(VAE_WEIGHTS)
+        place.path(VAE_WEIGHTS)  # read by the package, and replaced by the checkpoint's
+        digests = place.with_digests((CONFIG,)).weights
+        card = replace(card, weights=(*card.weights, *((f"{hub}:{name}", digest) for name, digest in digests)))
         found["hf_hub_path"] = str(place.path(CONFIG).parent)
-    return found
+    return card, found
 
 
 class FlexTok:

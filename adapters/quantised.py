@@ -91,10 +91,8 @@ class Options:
         return ".".join(parts)
 
 
-def open_name(name: OpenName, *, device: str, dtype: str, load: Callable[[str], Tokenizer]) -> Tokenizer:
+def open_name(name: OpenName, *, device: str, dtype: str, load: Callable[[str], Tokenizer]) -> Tokenizer:  # noqa: ARG001
     """Load the tokenizer that is named, find its scale, and put the quantiser between its halves."""
-    import torch
-
     options = Options.of(name)
     levels = levels_of(options.levels, bits=options.bits, reach=options.range)
     inner = cast(Continuous, load(name.target))  # what `load` gives passes seeds on to those who take them
@@ -105,7 +103,7 @@ def open_name(name: OpenName, *, device: str, dtype: str, load: Callable[[str], 
         )
     side = side_of(inner.card)
     images, digest = read_photographs(side)
-    latents = latents_of(inner, images.to(device, getattr(torch, dtype)))
+    latents = latents_of(inner, images.to(device))  # float32: what `load` gives rounds to the run's type itself
     scale = _scale(inner, latents, options, side_px=side, digest=digest)
     card = _card(inner.card, latents, scale, levels, options, side_px=side)
     # Coarse latents may be decoded far outside of [0, 1]; a tokenizer that works in another range is still found.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Latents
-from tokbench.errors import BadOutputError
+from tokbench_adapters._encodings import require_latent_grid
 from tokbench_adapters._inputs import check_images, parts_of
 from tokbench_adapters._networks.taesd_config import TaesdConfig
 from tokbench_adapters._reading.hub_weights import UNPINNED, fill, read_hub_weights
@@ -177,8 +177,5 @@ class TinyAutoencoder:
         """Float ``(n, c, h, w)`` → float ``(n, 3, cell·h, cell·w)``, nominally in [0, 1], not clamped."""
         import torch
 
-        if not isinstance(encoding, Latents) or encoding.values.ndim != 4 or encoding.values.shape[1] != self._channels:
-            got = tuple(encoding.values.shape) if isinstance(encoding, Latents) else type(encoding).__name__
-            raise BadOutputError(f"{self.card.name} decodes Latents (n, {self._channels}, h, w), got {got}")
-        latents = encoding.values.to(self._device, self._dtype)
+        latents = require_latent_grid(self.card, encoding, channels=self._channels).to(self._device, self._dtype)
         return torch.cat([self._network.decode(part) for part in parts_of(latents)])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tokbench.cards import TokenizerCard
 from tokbench.errors import ReservedError, UsageError, WeightsError
 from tokbench.names import Opening
-from tokbench_adapters._libraries.transformers_codes import EMU3, JANUS, PREFIXES, VqClass, build
-from tokbench_adapters._reading.hub_weights import UNPINNED
+from tokbench_adapters._libraries.transformers_codes import CONFIG, EMU3, JANUS, PREFIXES, VqClass, build
+from tokbench_adapters._reading.hub_weights import UNPINNED, with_digest
 from tokbench_adapters._reading.places import Place, Target
 from tokbench_adapters._reading.shards import read_prefixed
 
@@ -93,12 +93,13 @@ def open_name(
         notes=() if target.revision or target.folder else (UNPINNED,),
     )
     place = Place(card=card, folder=target.folder)
-    config = place.read_json("config.json")
+    config = place.read_json(CONFIG)
     model = _model_of(config, place)
     settings = config.get(model.inside) if model.inside else config
     if not isinstance(settings, dict):
-        raise WeightsError(f"config.json of {place} has no {model.inside}, expected that of {model.vq.name}")
+        raise WeightsError(f"{CONFIG} of {place} has no {model.inside}, expected that of {model.vq.name}")
     card, tensors = read_prefixed(place, model.prefixes)
+    card = with_digest(card, CONFIG, place.path(CONFIG))
     card = replace(card, title=model.vq.name, notes=(*model.vq.notes, *card.notes))
     return build(card, model.vq, settings, tensors, device=device, dtype=dtype)
 

@@ -92,13 +92,13 @@ def _paella(variant: str, title: str, hub: str, **facts: Any) -> TokenizerCard:
 
 CARDS = (
     _amused(256, ""),
-    _amused(512, "@7e77e3efc7465346c2fb725aff80cf0ed6942576"),
+    _amused(512, ""),
     _movq("2.2", "kandinsky-community/kandinsky-2-2-decoder@9ae140d347fed8ce6e8bb3005dcc1f48543bb8e3"),
     _movq("2.1", "kandinsky-community/kandinsky-2-1"),
     _card(
         "ldm_vq",
         title="Latent diffusion VQ-f4, 8192 codes",
-        hub="CompVis/ldm-super-resolution-4x-openimages@0b55ddf931a8e3a1b426b3a50ddcf325ff84f668",
+        hub="CompVis/ldm-super-resolution-4x-openimages",
         codes=8192,
         cell_px=4,
         pixel_range=SYMMETRIC,

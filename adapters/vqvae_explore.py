@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens, TokenStream
 from tokbench.quantisers import Quantiser
+from tokbench_adapters._encodings import require_grid
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._reading.hub_weights import fill
 from tokbench_adapters._reading.known_weights import known_weights, read_known_weights
-from tokbench_adapters._vqgan import require_grid
 
 if TYPE_CHECKING:
     import torch

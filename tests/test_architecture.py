@@ -29,7 +29,6 @@ LAYERS = [
         "registry",
         "schema",
         "images",
-        "wrapping",
     ],
     ["runfolder", "tasks.catalogue", "tasks.stored", "weights"],
     ["networks", "curves", "published", "submissions.form"],

@@ -26,15 +26,16 @@ FeatureRows: TypeAlias = "Sequence[Mapping[str, np.ndarray]]"
 class Tokenizer(Protocol):
     """What tokbench measures.
 
-    Contract: order and number of samples are kept; images are float ``(n, 3, h, w)`` RGB in [0, 1] both ways; the
-    tokenizer neither resizes nor rounds nor clamps its output (tokbench does, once, in the open), and never writes
-    to its input. A sample's result does not depend on what else is in the batch.
+    Contract: order and number of samples are kept; images are float ``(n, 3, h, w)`` RGB in [0, 1] both ways, float32
+    on the way in (a network in another type is given them scaled first and rounded after); the tokenizer neither
+    resizes nor rounds nor clamps its output (tokbench does, once, in the open), and never writes to its input. A
+    sample's result does not depend on what else is in the batch.
     """
 
     card: TokenizerCard
 
     def encode(self, images: torch.Tensor) -> Encoding:
-        """float ``(n, 3, h, w)`` in [0, 1] → encoding of n samples."""
+        """float32 ``(n, 3, h, w)`` in [0, 1] → encoding of n samples."""
         ...
 
     def decode(self, encoding: Encoding, *, seeds: Sequence[int]) -> torch.Tensor:

@@ -62,7 +62,7 @@ def _load(name: str, *, device: str, dtype: str) -> Wrapped:
     if entry.card.reserved:
         raise ReservedError(f"{entry.card.name} cannot be run: {entry.card.reserved}")
     tokenizer: Tokenizer = entry.module.load(entry.card, device=resolve_device(device), dtype=dtype)
-    return wrap(tokenizer).casting_itself()
+    return wrap(tokenizer)
 
 
 def _open(name: OpenName, text: str, *, device: str, dtype: str) -> Wrapped:
@@ -71,7 +71,7 @@ def _open(name: OpenName, text: str, *, device: str, dtype: str) -> Wrapped:
     tokenizer = module.open_name(
         name, device=device, dtype=dtype, load=partial(load_tokenizer, device=device, dtype=dtype)
     )
-    wrapped = wrap(tokenizer).casting_itself()
+    wrapped = wrap(tokenizer)
     wrapped.card = replace(wrapped.card, opened_as=text)
     return wrapped
 

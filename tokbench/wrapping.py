@@ -34,6 +34,8 @@ def wrap(
     returned. Either is passed ``seeds`` (one integer a sample) if it has a parameter of that name.
 
     Facts not passed here are read from attributes of the same name on the model; a model with a ``card`` needs none.
+    Such a model keeps the whole contract and is handed float32 whatever a run's type is, to round after scaling; others
+    are handed images in the run's type.
     """
     if isinstance(model, Wrapped):
         return model
@@ -44,6 +46,7 @@ def wrap(
                 "tokbench needs encode(images) and decode(encoding)"
             )
     card = getattr(model, "card", None)
+    image_dtype = None if isinstance(card, TokenizerCard) else "float32"
     if not isinstance(card, TokenizerCard):
         size = codebook_size if codebook_size is not None else getattr(model, "codebook_size", None)
         fixed = fixed_size_px if fixed_size_px is not None else getattr(model, "fixed_size_px", None)
@@ -59,14 +62,14 @@ def wrap(
         )
     elif name is not None:
         card = replace(card, name=_card_name(name))
-    return Wrapped(model, card, pixel_range)
+    return Wrapped(model, card, pixel_range, image_dtype=image_dtype)
 
 
 class Wrapped:
     """A tokenizer as the runner calls it."""
 
     def __init__(
-        self, model: Any, card: TokenizerCard, pixel_range: tuple[float, float], *, image_dtype: str | None = "float32"
+        self, model: Any, card: TokenizerCard, pixel_range: tuple[float, float], *, image_dtype: str | None
     ) -> None:
         low, high = pixel_range
         if not low < high:
@@ -82,14 +85,9 @@ class Wrapped:
 
     def passing(self, dtype: str) -> Wrapped:
         """The same, with images handed to it in that type; unless it casts them itself."""
-        return self if self._image_dtype in (None, dtype) else self._with(dtype)
-
-    def casting_itself(self) -> Wrapped:
-        """The same, handed float32 whatever the run's type: an adapter knows its type and scales first."""
-        return self if self._image_dtype is None else self._with(None)
-
-    def _with(self, image_dtype: str | None) -> Wrapped:
-        return Wrapped(self.model, self.card, self._range, image_dtype=image_dtype)
+        if self._image_dtype in (None, dtype):
+            return self
+        return Wrapped(self.model, self.card, self._range, image_dtype=dtype)
 
     def encode(self, images: torch.Tensor, *, seeds: Sequence[int] | None = None) -> Encoding:
         """float32 ``(n, 3, h, w)`` in [0, 1] → encoding of n samples; see :class:`tokbench.contracts.Tokenizer`."""

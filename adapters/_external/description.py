@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -69,7 +70,7 @@ def read_description(path: Path) -> Description:
     Raises:
         UsageError: no such file, not TOML, an unknown key, or a value of the wrong kind; says which.
     """
-    path = path.expanduser()
+    path = Path(os.path.expanduser(path))  # noqa: PTH111 - leaves a ~ that means nobody, where Path raises
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
@@ -158,7 +159,7 @@ def _filled(text: str, path: Path) -> str:
 
 def _place(text: str, path: Path) -> Path:
     """A path of the file: relative ones are relative to its folder. Links stay: a venv's Python is one."""
-    return path.parent / Path(_filled(text, path)).expanduser()
+    return path.parent / os.path.expanduser(_filled(text, path))  # noqa: PTH111
 
 
 def _table(content: dict[str, Any], name: str, kinds: Mapping[str, _Kind], path: Path) -> dict[str, Any]:

@@ -27,12 +27,11 @@ def digests(description: Description) -> tuple[tuple[str, str], ...]:
     """
     found = {description.path.name: _sha256(description.path)}
     for path in _scripts(description):
-        name = _name(path, description)
-        found[name if name not in found else path.as_posix()] = _sha256(path)
+        _note(found, path, description)
     for path, expected in description.weights.items():
         if not path.is_file():
             raise WeightsError(f"{description.path}: [weights] names {path}, which is not there")
-        found[_name(path, description)] = digest = _sha256(path)
+        digest = _note(found, path, description)
         if expected and digest != expected.lower():
             raise WeightsError(f"{path} has sha256 {digest}, expected {expected} as {description.path} says")
     return tuple(found.items())
@@ -69,10 +68,16 @@ def _scripts(description: Description) -> Iterator[Path]:
             yield path
 
 
-def _name(path: Path, description: Description) -> str:
-    """The path from the description's folder where it lies below, else its last part."""
-    here = description.path.parent
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+def _note(found: dict[str, str], path: Path, description: Description) -> str:
+    """Write down the file's digest and return it.
+
+    Its name is the path from the description's folder where it lies below, else its last part; all of it where that is
+    the name of another file.
+    """
+    here, digest = description.path.parent, _sha256(path)
+    name = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    found[name if found.get(name, digest) == digest else path.as_posix()] = digest
+    return digest
 
 
 def _changes(root: Path) -> str:

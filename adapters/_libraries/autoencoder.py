@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokbench.cards import Posterior, TokenizerCard
 from tokbench.encodings import Encoding, Latents
-from tokbench.errors import BadOutputError, UsageError, WeightsError
+from tokbench.errors import UsageError, WeightsError
+from tokbench_adapters._encodings import require_latent_grid
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
 from tokbench_adapters._libraries.diffusers_folder import Opened, ignored_options
 from tokbench_adapters._libraries.latent_statistics import Statistics, published_statistics
@@ -178,10 +179,7 @@ class ImageAutoencoder:
         """Float ``(n, c, h, w)`` → float ``(n, 3, cell·h, cell·w)``, nominally in [0, 1], not clamped."""
         import torch
 
-        if not isinstance(encoding, Latents) or encoding.values.ndim != 4 or encoding.values.shape[1] != self._channels:
-            got = tuple(encoding.values.shape) if isinstance(encoding, Latents) else type(encoding).__name__
-            raise BadOutputError(f"{self.card.name} decodes Latents (n, {self._channels}, h, w), got {got}")
-        latents = encoding.values.to(self._device, self._dtype)
+        latents = require_latent_grid(self.card, encoding, channels=self._channels).to(self._device, self._dtype)
         images = torch.cat([self._decoded(part) for part in parts_of(latents)])
         return from_network_range(images, self._kind.pixel_range)
 

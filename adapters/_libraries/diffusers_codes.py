@@ -114,8 +114,9 @@ def open_codes(
     """The tokenizer of a published folder that the card describes.
 
     Raises:
-        UsageError, WeightsError, MissingExtraError: see :func:`~tokbench_adapters._diffusers.read_autoencoder`; or the
-            network is not the one of the card.
+        UsageError, WeightsError, MissingExtraError: see
+            :func:`~tokbench_adapters._libraries.diffusers_folder.read_autoencoder`; or the network is not the one of
+            the card.
     """
     opened = read_autoencoder(card, classes(), subfolder=subfolder, folder=folder)
     found = with_facts(opened, card.pixel_range)

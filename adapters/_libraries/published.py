@@ -98,8 +98,9 @@ def load_published(card: TokenizerCard, known: Published, *, device: str, dtype:
     """Fetch, check and read the published files.
 
     Raises:
-        UsageError, WeightsError, MissingExtraError: see :func:`~tokbench_adapters._diffusers.read_autoencoder`;
-            or the files are not those of the card.
+        UsageError, WeightsError, MissingExtraError: see
+            :func:`~tokbench_adapters._libraries.diffusers_folder.read_autoencoder`; or the files are not those of the
+            card.
     """
     opened = read_autoencoder(card, CLASSES, subfolder=known.subfolder)
     return tokenizer_of(opened, known, device=device, dtype=dtype)

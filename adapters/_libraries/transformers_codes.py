@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
+CONFIG = "config.json"
 # transformers names the part in the first way, and also reads older checkpoints that name it in the second.
 PREFIXES = ("model.vqmodel.", "vqmodel.")
 

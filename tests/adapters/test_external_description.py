@@ -181,6 +181,18 @@ def test_digests_say_what_ran(tmp_path: Path) -> None:
         opened(tmp_path, "tokens", tables=pinned)
 
 
+def test_files_of_one_name_have_a_digest_each(tmp_path: Path) -> None:
+    """Here two of weights in other folders, and one that is named in the command as well."""
+    files = [tmp_path / part / "weights.bin" for part in ("encoder", "decoder")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(file.parent.name.encode())
+    (tmp_path / "described").mkdir()
+    tables = {"weights": dict.fromkeys([*map(str, files), str(SCRIPT)], "")}
+    weights = dict(opened(tmp_path / "described", "tokens", tables=tables).card.weights)
+    assert sorted(weights.values()) == sorted(map(sha256, [*files, SCRIPT, tmp_path / "described" / "tokens.toml"]))
+
+
 def checkout_note(path: Path) -> str:
     notes = load_tokenizer(f"external:{path}", device="cpu").card.notes
     (found,) = [note for note in notes if note.startswith("Ran in ")]

@@ -62,7 +62,7 @@ class Plain:
 def quantised(model: Any, query: str, *, dtype: str = "float32") -> Wrapped:
     """``quantised:INNER?query`` around an object."""
     name = OpenName.parse(f"quantised:inner?{query}")
-    return wrap(open_name(name, device="cpu", dtype=dtype, load=lambda _: wrap(model)))
+    return wrap(open_name(name, device="cpu", dtype=dtype, load=lambda _: wrap(model).passing(dtype)))
 
 
 def indices_of(tokenizer: Wrapped, images: Tensor, *, seeds: Sequence[int] = ()) -> Tensor:
@@ -498,8 +498,8 @@ def test_latents_come_back_in_the_type_they_came_in(dtype: str) -> None:
         seen.append(latents.dtype)
         return latents
 
-    tokenizer = quantised(Plain(back=watch), "bits=6", dtype=dtype)
-    assert roundtrip(tokenizer, crops().to(getattr(torch, dtype))).dtype == getattr(torch, dtype)
+    model = Plain(layout=lambda images: images.to(getattr(torch, dtype)), back=watch)
+    assert roundtrip(quantised(model, "bits=6", dtype=dtype), crops()).dtype == getattr(torch, dtype)
     assert set(seen) == {getattr(torch, dtype)}
 
 

@@ -212,7 +212,11 @@ def test_images_are_scaled_before_they_are_rounded_to_the_type_of_the_run() -> N
 
 
 def test_an_adapter_is_handed_float32_whatever_the_type_of_the_run() -> None:
-    model, images = Listens(), torch.rand(1, 3, 8, 8)
-    wrap(model).casting_itself().passing("float16").encode(images)
-    wrap(model).passing("float16").encode(images)
-    assert [seen.dtype for seen in model.seen] == [torch.float32, torch.float16]
+    class Adapter(Listens):
+        card = TokenizerCard(name="listens", latent="continuous")
+
+    own, adapter, images = Listens(), Adapter(), torch.rand(1, 3, 8, 8)
+    for model in (own, adapter):
+        wrap(model).passing("float16").encode(images)
+    assert own.seen[0].dtype == torch.float16
+    assert adapter.seen[0] is images

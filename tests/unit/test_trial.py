@@ -45,6 +45,15 @@ class Raises(Good):
     def encode(self, images):
         raise KeyError("no such layer")
 
+class Halved(Good):
+    def decode(self, codes):
+        if codes.dtype != torch.int64 or self.seen != torch.bfloat16:
+            raise TypeError(f"computes in bfloat16, got {self.seen}")
+        return super().decode(codes)
+    def encode(self, images):
+        self.seen = images.dtype
+        return super().encode(images)
+
 class Latent:
     def encode(self, images):
         return images[:, :2]
@@ -118,3 +127,6 @@ def test_the_command_exits_by_what_it_found(toys: Path, capsys: pytest.CaptureFi
     assert [row["status"] for row in json.loads(capsys.readouterr().out)] == ["ok", "broken"]
     assert main(["doctor", "--tokenizer", f"{toys}:Dark", "--device", "cpu"]) == 0
     assert "pixel_range" in capsys.readouterr().out
+    assert main(["doctor", "--tokenizer", f"{toys}:Halved", "--device", "cpu"]) == 1
+    assert "computes in bfloat16, got torch.float32" in capsys.readouterr().out
+    assert main(["doctor", "--tokenizer", f"{toys}:Halved", "--device", "cpu", "--dtype", "bfloat16"]) == 0

@@ -98,7 +98,8 @@ def test_of_a_large_checkpoint_only_the_tokenizers_files_are_fetched(
     assert asked == {"config.json", "model.safetensors", "model.safetensors.index.json", *used}
     assert len(server.gets("storage")) == len(used), "nobody asked for the other five, not even for their sizes"
     card = result(tmp_path, "first")["spec"]["tokenizer"]
-    assert card["weights"] == [[name, sha256((tmp_path / "chat" / name).read_bytes())] for name in used]
+    read = (*used, "config.json")
+    assert card["weights"] == [[name, sha256((tmp_path / "chat" / name).read_bytes())] for name in read]
     assert result(tmp_path, "first")["values"]["bpp"]["value"] == 15 / 64
     server.requests.clear()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -113,7 +114,7 @@ def test_the_same_part_is_opened_by_name(server: Server, tmp_path: Path) -> None
     tokenizer = load_tokenizer(f"transformers:{CHAT}@{COMMIT}", device="cpu")
     assert tokenizer.card.hub == f"{CHAT}@{COMMIT}"
     assert tokenizer.card.codebook_sizes == (32768,)
-    assert len(tokenizer.card.weights) == len(server.gets("storage")) == 3
+    assert len(tokenizer.card.weights) == len(server.gets("storage")) + 1 == 4, "the configuration is small"
 
 
 def test_shards_go_to_a_folder_of_the_users_own(
@@ -139,21 +140,22 @@ def test_a_missing_shard_is_named_with_its_repository(server: Server, tmp_path: 
 
 
 def test_the_authors_checkpoint_is_read_under_its_own_names(run: Run, server: Server, tmp_path: Path) -> None:
-    """At the pinned commit, one file, and the same codes as from the language model's checkpoint."""
+    """One file, and the same codes as from the language model's checkpoint."""
     state = transformers_network("Emu3VQVAE", EMU3).state_dict()
     named = official_names(dict(state))
     assert len(named.keys() - state.keys()) > 50
     again = emu3.library_names(named)
     assert again.keys() == state.keys()
-    repo, _, commit = emu3.CARDS[0].hub.partition("@")
+    repo = emu3.CARDS[0].hub
     said = {"model_type": "Emu3VisionVQ", "ch": 32, "ch_mult": [1, 1, 1, 1], "num_res_blocks": 1, "auto_map": {}}
-    put_small_on_hub(server, repo, "config.json", json.dumps(said).encode(), commit=commit, branches=())
+    config = json.dumps(said).encode()
+    put_small_on_hub(server, repo, "config.json", config, commit=COMMIT)
     content = save({key: entry.contiguous() for key, entry in named.items()})
-    put_on_hub(server, repo, "model.safetensors", content, commit=commit, branches=())
+    put_on_hub(server, repo, "model.safetensors", content, commit=COMMIT)
     assert run("emu3") == 0
     card = result(tmp_path)["spec"]["tokenizer"]
     assert card["name"] == "emu3/vision_tokenizer"
-    assert card["weights"] == [["model.safetensors", sha256(content)]]
+    assert card["weights"] == [["model.safetensors", sha256(content)], ["config.json", sha256(config)]]
     (tmp_path / "chat").mkdir()
     publish_chat(server, tmp_path / "chat")
     images = torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(0))
@@ -213,13 +215,13 @@ def test_a_discrete_autoencoder_of_diffusers_is_fetched_from_its_subfolder(
 ) -> None:
     diffusers = pytest.importorskip("diffusers", reason="it is its class")
     (card,) = (card for card in vq_models.CARDS if card.name == "amused/512")
-    repo, _, commit = card.hub.partition("@")
+    repo = card.hub
     state = seeded_state(diffusers.VQModel.from_config(AMUSED).state_dict())
     state["decoder.conv_out.weight"] *= 0.1  # a random network paints far outside [0, 1], which a run refuses
     state["decoder.conv_out.bias"] += 0.5
     files = {"config.json": json.dumps(AMUSED).encode(), "diffusion_pytorch_model.safetensors": save(state)}
     for name, content in files.items():
-        put_on_hub(server, repo, f"vqvae/{name}", content, commit=commit, branches=())
+        put_on_hub(server, repo, f"vqvae/{name}", content, commit=COMMIT)
     assert run("amused/512") == 0
     found = result(tmp_path)
     assert found["spec"]["tokenizer"]["weights"] == [[f"vqvae/{name}", sha256(files[name])] for name in files]

@@ -73,6 +73,7 @@ class TestFlexTok:
         folder = Path(tokenizer._model.vae.hf_hub_path)
         assert (folder / flextok.VAE_WEIGHTS).read_bytes() == b"weights"
         assert json.loads((folder / "config.json").read_text()) == {"latent_channels": 16}
+        assert "EPFL-VILAB/flextok_vae_c16:config.json" in dict(tokenizer.card.weights)
 
     def test_a_configuration_that_calls_anything_else_is_refused_before_the_package_sees_it(
         self, server: Server

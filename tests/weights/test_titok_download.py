@@ -21,7 +21,7 @@ from tokbench.submissions.findings import Findings
 from tokbench.submissions.known import Known
 from tokbench.weights.download import TRIES
 from tokbench.weights.hub import is_repository_here
-from tokbench_adapters import one_d_piece, ta_titok, titok
+from tokbench_adapters import one_d_piece, ta_titok, taming, titok
 from tokbench_adapters._networks import clip_text
 from tokbench_adapters._networks.titok import TiTokNetwork
 from tokbench_adapters._networks.titok_config import PixelDecoderSize, TransformerSize
@@ -247,6 +247,16 @@ def test_a_run_of_unpinned_weights_can_be_submitted(server: Server) -> None:
     findings = Findings()
     check_tokenizer(measured, Known(tokenizer_cards={registered.name: pinned}), findings)
     assert [finding.where for finding in findings.items] == ["spec/tokenizer/weights"]
+
+
+def test_a_run_of_weights_from_a_page_can_be_submitted() -> None:
+    """As of those on the hub: nobody publishes a digest that the registered card could name."""
+    registered = next(card for card in taming.CARDS if card.page)
+    assert not registered.hub
+    measured = replace(registered, weights=(("vqgan.ckpt", "0" * 64),))
+    findings = Findings()
+    check_tokenizer(measured, Known(tokenizer_cards={registered.name: registered}), findings)
+    assert not findings.items
 
 
 def test_ta_titok_also_gets_the_captions_encoder(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
-from tokbench.cli.options import json_option, look_here_for, trust_option
+from tokbench.cli.options import dtype_option, json_option, look_here_for, trust_option
 
 
 @click.command()
 @click.option("--tokenizer", "name", metavar="NAME", help="Try this tokenizer on a few images instead.")
 @click.option("--device", default="auto", show_default=True, help="With --tokenizer: auto, cpu, cuda, cuda:1, mps.")
+@dtype_option
 @trust_option
 @json_option
-def doctor(name: str | None, device: str, as_json: bool) -> int:
+def doctor(name: str | None, device: str, dtype: str, as_json: bool) -> int:
     """Check this installation: packages, devices, weights, data, cache, and what is missing for what.
 
     With --tokenizer, check that one instead: does it load, encode and decode, give the same again, give an image alone
@@ -31,7 +32,7 @@ def doctor(name: str | None, device: str, as_json: bool) -> int:
         from tokbench.trial import try_tokenizer
 
         look_here_for(name)
-        checks = list(try_tokenizer(name, device=device))
+        checks = list(try_tokenizer(name, device=device, dtype=dtype))
     if as_json:
         rows: list[dict[str, Any]] = [
             {"name": check.name, "status": check.status, "found": check.found, "fix": check.fix} for check in checks

@@ -39,6 +39,13 @@ trust_option = click.option(
     expose_value=False,
     help="Let the code in this very file of weights run (a path, or a sha256); may be repeated.",
 )
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="What the tokenizer computes in.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of a table.")
 
 
@@ -99,12 +106,7 @@ def compute_options(function: F) -> F:
     for option in reversed(
         (
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-            click.option(
-                "--dtype",
-                type=click.Choice(["float32", "float16", "bfloat16"]),
-                default="float32",
-                show_default=True,
-            ),
+            dtype_option,
             click.option("--batch-size", type=int, default=8, show_default=True, help="Affects speed, not values."),
             trust_option,
         )

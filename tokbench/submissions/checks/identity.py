@@ -29,6 +29,7 @@ _TOKENIZER_FIELDS = (
     "fixed_size_px",
     "weights",
     "deterministic",
+    "overshoots",
     "posterior",
     "takes_source",
 )
@@ -187,7 +188,7 @@ def check_tokenizer(card: TokenizerCard, known: Known, findings: Findings) -> No
         )
         return
     for field in _TOKENIZER_FIELDS:
-        if field == "weights" and ours.hub and not ours.weights:
+        if field == "weights" and (ours.hub or ours.page) and not ours.weights:
             continue  # no digest is published; the run's card says which file it measured
         findings.differs(
             "tokenizer-card",
