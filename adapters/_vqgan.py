@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens, TokenStream
@@ -39,6 +39,51 @@ def official_names(config: VqganConfig) -> tuple[str, ...]:
 
     with torch.device("meta"):
         return tuple(VqganNetwork(config).state_dict())
+
+
+class Build(Protocol):
+    """The tokenizer from a state dict under the official names; ``config`` is the card's unless given."""
+
+    def __call__(
+        self,
+        card: TokenizerCard,
+        tensors: Mapping[str, torch.Tensor],
+        *,
+        device: str,
+        dtype: str,
+        config: VqganConfig | None = None,
+    ) -> GridCodes: ...
+
+
+def builder(configs: Mapping[str, VqganConfig], *, unused: Callable[[str], bool] = lambda _: False) -> Build:
+    """What builds the tokenizers of a family.
+
+    Args:
+        configs: the network's shape by the card's variant.
+        unused: whether a name has no part in encoding and decoding.
+    """
+
+    def build(
+        card: TokenizerCard,
+        tensors: Mapping[str, torch.Tensor],
+        *,
+        device: str,
+        dtype: str,
+        config: VqganConfig | None = None,
+    ) -> GridCodes:
+        return GridCodes(card, config or configs[card.variant], tensors, device=device, dtype=dtype, unused=unused)
+
+    return build
+
+
+def is_usage_record(name: str) -> bool:
+    """Whether an entry records the codes last used in training."""
+    return name == "quantize.codebook_used"
+
+
+def is_of_training(name: str) -> bool:
+    """Whether an entry belongs to the losses that a trainer keeps beside the network."""
+    return name.startswith("loss.")
 
 
 class GridCodes:

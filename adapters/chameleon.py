@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tokbench.weights.files import WeightsFile, require_weights
 from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
 from tokbench_adapters._reading.hub_weights import UNPINNED, with_digest
 from tokbench_adapters._reading.torch_checkpoints import read_hub_checkpoint, read_tensors
-from tokbench_adapters._vqgan import GridCodes, vqgan_card
+from tokbench_adapters._vqgan import builder, is_of_training, vqgan_card
 
 if TYPE_CHECKING:
-    import torch
-
     from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
@@ -66,6 +63,9 @@ CARDS = (
 )
 
 
+build = builder(dict.fromkeys((card.variant for card in CARDS), CONFIG), unused=is_of_training)
+
+
 def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """Fetch or find, check and read the official checkpoint.
 
@@ -78,15 +78,3 @@ def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
         path = require_weights(FILE)
         card, tensors = with_digest(card, FILE.name, path), read_tensors(path, inside=INSIDE)
     return build(card, tensors, device=device, dtype=dtype)
-
-
-def build(
-    card: TokenizerCard,
-    tensors: Mapping[str, torch.Tensor],
-    *,
-    device: str,
-    dtype: str,
-    config: VqganConfig = CONFIG,
-) -> Tokenizer:
-    """The tokenizer from a state dict under the official names."""
-    return GridCodes(card, config, tensors, device=device, dtype=dtype, unused=lambda key: key.startswith("loss."))

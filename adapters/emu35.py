@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
 from tokbench_adapters._reading.hub_weights import UNPINNED, read_hub_weights
-from tokbench_adapters._vqgan import GridCodes, vqgan_card
+from tokbench_adapters._vqgan import builder, vqgan_card
 
 if TYPE_CHECKING:
-    import torch
-
     from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
@@ -40,6 +37,9 @@ CARDS = (
 )
 
 
+build = builder(dict.fromkeys((card.variant for card in CARDS), CONFIG))
+
+
 def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """Fetch, check and read the official checkpoint.
 
@@ -48,15 +48,3 @@ def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """
     card, tensors = read_hub_weights(card)
     return build(card, tensors, device=device, dtype=dtype)
-
-
-def build(
-    card: TokenizerCard,
-    tensors: Mapping[str, torch.Tensor],
-    *,
-    device: str,
-    dtype: str,
-    config: VqganConfig = CONFIG,
-) -> Tokenizer:
-    """The tokenizer from a state dict under the official names."""
-    return GridCodes(card, config, tensors, device=device, dtype=dtype)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, VqganConfig
 from tokbench_adapters._reading.hub_weights import UNPINNED
 from tokbench_adapters._reading.torch_checkpoints import read_hub_checkpoint
-from tokbench_adapters._vqgan import GridCodes, vqgan_card
+from tokbench_adapters._vqgan import builder, is_usage_record, vqgan_card
 
 if TYPE_CHECKING:
-    import torch
-
     from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
@@ -50,6 +47,9 @@ def _card(variant: str, config: VqganConfig) -> TokenizerCard:
 CARDS = tuple(_card(variant, config) for variant, config in VARIANTS.items())
 
 
+build = builder(VARIANTS, unused=is_usage_record)
+
+
 def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """Fetch, check and read the official checkpoint.
 
@@ -58,18 +58,3 @@ def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """
     card, tensors = read_hub_checkpoint(card, _file(card.variant), inside=("ema", "model", "state_dict"))
     return build(card, tensors, device=device, dtype=dtype)
-
-
-def build(
-    card: TokenizerCard,
-    tensors: Mapping[str, torch.Tensor],
-    *,
-    device: str,
-    dtype: str,
-    config: VqganConfig | None = None,
-) -> Tokenizer:
-    """The tokenizer from a state dict under the official names; ``config`` is the card's unless given."""
-    config = config or VARIANTS[card.variant]
-    return GridCodes(
-        card, config, tensors, device=device, dtype=dtype, unused=lambda key: key == "quantize.codebook_used"
-    )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
 from tokbench_adapters._reading.hub_weights import UNPINNED
 from tokbench_adapters._reading.torch_checkpoints import averaged, read_hub_checkpoint
-from tokbench_adapters._vqgan import GridCodes, official_names, vqgan_card
+from tokbench_adapters._vqgan import builder, official_names, vqgan_card
 
 if TYPE_CHECKING:
-    import torch
-
     from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
@@ -64,6 +61,9 @@ def _card(variant: str, config: VqganConfig) -> TokenizerCard:
 CARDS = tuple(_card(variant, config) for variant, config in VARIANTS.items())
 
 
+build = builder(VARIANTS)
+
+
 def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """Fetch, check and read the official checkpoint.
 
@@ -73,15 +73,3 @@ def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     card, tensors = read_hub_checkpoint(card, _file(card.variant), inside=("state_dict",))
     averages = averaged(tensors, official_names(VARIANTS[card.variant]), source=card.hub)
     return build(card, averages, device=device, dtype=dtype)
-
-
-def build(
-    card: TokenizerCard,
-    tensors: Mapping[str, torch.Tensor],
-    *,
-    device: str,
-    dtype: str,
-    config: VqganConfig | None = None,
-) -> Tokenizer:
-    """The tokenizer from a state dict under the official names; ``config`` is the card's unless given."""
-    return GridCodes(card, config or VARIANTS[card.variant], tensors, device=device, dtype=dtype)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, VqganConfig
 from tokbench_adapters._reading.hub_weights import UNPINNED
 from tokbench_adapters._reading.places import Place
 from tokbench_adapters._reading.shards import read_prefixed
-from tokbench_adapters._vqgan import GridCodes, vqgan_card
+from tokbench_adapters._vqgan import builder, is_usage_record, vqgan_card
 
 if TYPE_CHECKING:
-    import torch
-
     from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
@@ -48,6 +45,9 @@ CARDS = (
 )
 
 
+build = builder(dict.fromkeys((card.variant for card in CARDS), CONFIG), unused=is_usage_record)
+
+
 def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """Fetch, check and read the tokenizer's part of the official checkpoint.
 
@@ -56,17 +56,3 @@ def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """
     card, tensors = read_prefixed(Place(card=card), (PREFIX,), format="state_dict")
     return build(card, tensors, device=device, dtype=dtype)
-
-
-def build(
-    card: TokenizerCard,
-    tensors: Mapping[str, torch.Tensor],
-    *,
-    device: str,
-    dtype: str,
-    config: VqganConfig = CONFIG,
-) -> Tokenizer:
-    """The tokenizer from a state dict under the official names."""
-    return GridCodes(
-        card, config, tensors, device=device, dtype=dtype, unused=lambda key: key == "quantize.codebook_used"
-    )

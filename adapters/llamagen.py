@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tokbench_adapters._networks.vqgan_config import LLAMAGEN, VqganConfig
 from tokbench_adapters._reading.hub_weights import UNPINNED
 from tokbench_adapters._reading.torch_checkpoints import read_hub_checkpoint
-from tokbench_adapters._vqgan import GridCodes, vqgan_card
+from tokbench_adapters._vqgan import builder, is_usage_record, vqgan_card
 
 if TYPE_CHECKING:
-    import torch
-
     from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
@@ -21,8 +18,6 @@ DS8 = VqganConfig(
     layout=LLAMAGEN, codebook_size=16384, code_width=8, search="cosine", multipliers=(1, 2, 2, 4), attention=(3,)
 )
 
-# A record of the codes last used in training.
-UNUSED = "quantize.codebook_used"
 # Upstream takes the averaged weights of a checkpoint that has them.
 INSIDE = ("ema", "model", "state_dict")
 
@@ -62,6 +57,9 @@ def _card(variant: str, config: VqganConfig) -> TokenizerCard:
 CARDS = tuple(_card(variant, config) for variant, config in VARIANTS.items())
 
 
+build = builder(VARIANTS, unused=is_usage_record)
+
+
 def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """Fetch, check and read the official checkpoint.
 
@@ -70,16 +68,3 @@ def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """
     card, tensors = read_hub_checkpoint(card, f"vq_{card.variant}.pt", inside=INSIDE)
     return build(card, tensors, device=device, dtype=dtype)
-
-
-def build(
-    card: TokenizerCard,
-    tensors: Mapping[str, torch.Tensor],
-    *,
-    device: str,
-    dtype: str,
-    config: VqganConfig | None = None,
-) -> Tokenizer:
-    """The tokenizer from a state dict under the official names; ``config`` is the card's unless given."""
-    config = config or VARIANTS[card.variant]
-    return GridCodes(card, config, tensors, device=device, dtype=dtype, unused=lambda key: key == UNUSED)

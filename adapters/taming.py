@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tokbench.weights.fetching import fetch
@@ -10,11 +9,9 @@ from tokbench.weights.files import WeightsFile
 from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
 from tokbench_adapters._reading.hub_weights import with_digest
 from tokbench_adapters._reading.torch_checkpoints import read_tensors
-from tokbench_adapters._vqgan import GridCodes, vqgan_card
+from tokbench_adapters._vqgan import builder, is_of_training, vqgan_card
 
 if TYPE_CHECKING:
-    import torch
-
     from tokbench.cards import TokenizerCard
     from tokbench.contracts import Tokenizer
 
@@ -88,6 +85,9 @@ def _card(variant: str, config: VqganConfig) -> TokenizerCard:
 CARDS = tuple(_card(variant, config) for variant, config in VARIANTS.items())
 
 
+build = builder(VARIANTS, unused=is_of_training)
+
+
 def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     """Fetch, check and read the official checkpoint.
 
@@ -98,20 +98,3 @@ def load(card: TokenizerCard, *, device: str, dtype: str) -> Tokenizer:
     path = fetch(weights)
     tensors = read_tensors(path, inside=("state_dict",))
     return build(with_digest(card, weights.name, path), tensors, device=device, dtype=dtype)
-
-
-def build(
-    card: TokenizerCard,
-    tensors: Mapping[str, torch.Tensor],
-    *,
-    device: str,
-    dtype: str,
-    config: VqganConfig | None = None,
-) -> Tokenizer:
-    """The tokenizer from a state dict under the official names; ``config`` is the card's unless given."""
-    config = config or VARIANTS[card.variant]
-    return GridCodes(card, config, tensors, device=device, dtype=dtype, unused=_is_of_training)
-
-
-def _is_of_training(name: str) -> bool:
-    return name.startswith("loss.")

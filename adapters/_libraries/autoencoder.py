@@ -11,6 +11,7 @@ from tokbench.encodings import Encoding, Latents
 from tokbench.errors import UsageError, WeightsError
 from tokbench_adapters._encodings import require_latent_grid
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
+from tokbench_adapters._libraries.card_check import require_facts
 from tokbench_adapters._libraries.diffusers_folder import Opened, ignored_options
 from tokbench_adapters._libraries.latent_statistics import Statistics, published_statistics
 from tokbench_adapters._posterior import posterior_latents
@@ -131,10 +132,7 @@ def with_facts(opened: Opened) -> TokenizerCard:
 def require_same(card: TokenizerCard, found: TokenizerCard, channels: int, found_channels: int) -> None:
     """Raise WeightsError if a card says other things than the network that was found under its name."""
     facts = ("downsampling", "size_multiple", "fixed_size_px", "pixel_range", "posterior")
-    pairs = {fact: (getattr(card, fact), getattr(found, fact)) for fact in facts}
-    pairs["latent channels"] = (channels, found_channels)
-    if wrong := [f"{fact} {got} instead of {said}" for fact, (said, got) in pairs.items() if said != got]:
-        raise WeightsError(f"{card.hub or card.name} is not what the card {card.name} says: {', '.join(wrong)}")
+    require_facts(card, found, facts, latent_channels=(channels, found_channels))
 
 
 class ImageAutoencoder:

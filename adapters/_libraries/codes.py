@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from tokbench.cards import TokenizerCard
 from tokbench.encodings import Encoding, Tokens, TokenStream
-from tokbench.errors import WeightsError
 from tokbench.quantisers import Quantiser
 from tokbench_adapters._encodings import require_grid
 from tokbench_adapters._inputs import check_images, from_network_range, parts_of, to_network_range
+from tokbench_adapters._libraries.card_check import require_facts
 
 if TYPE_CHECKING:
     import torch
@@ -36,10 +36,7 @@ def require_same(card: TokenizerCard, found: TokenizerCard) -> None:
     """Raise WeightsError if a known card (one with ``downsampling``) says other things than what was found."""
     if card.downsampling is None:
         return
-    facts = ("codebook_sizes", "size_multiple", "downsampling")
-    pairs = {fact: (getattr(card, fact), getattr(found, fact)) for fact in facts}
-    if wrong := [f"{fact} {got} instead of {said}" for fact, (said, got) in pairs.items() if said != got]:
-        raise WeightsError(f"{card.hub or card.name} is not what the card {card.name} says: {', '.join(wrong)}")
+    require_facts(card, found, ("codebook_sizes", "size_multiple", "downsampling"))
 
 
 class LibraryCodes:

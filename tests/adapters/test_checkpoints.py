@@ -11,25 +11,14 @@ import torch
 from torch import Tensor
 
 from tests.adapters.seeding import pattern
-from tests.adapters.vqgan_cases import MODULES, facts_of, seeded_checkpoint, small_card, tokenizer_of
+from tests.adapters.vqgan_cases import MODULES, SMALLEST, facts_of, seeded_checkpoint, small_card, tokenizer_of
 from tokbench.contracts import Tokenizer
 from tokbench.encodings import Tokens
 from tokbench.errors import WeightsError
-from tokbench_adapters._networks.vqgan_config import LLAMAGEN, TAMING, VqganConfig
+from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
 from tokbench_adapters._reading.torch_checkpoints import averaged, read_tensors
 
-LLAMAGEN_LIKE = VqganConfig(
-    layout=LLAMAGEN,
-    codebook_size=64,
-    code_width=8,
-    search="cosine",
-    latent_channels=16,
-    channels=32,
-    multipliers=(1, 2),
-    n_blocks=1,
-    attention=(1,),
-)
-TAMING_LIKE = dataclasses.replace(LLAMAGEN_LIKE, layout=TAMING, search="euclid", attention=())
+TAMING_LIKE = dataclasses.replace(SMALLEST, layout=TAMING, search="euclid", attention=())
 IBQ_LIKE = dataclasses.replace(TAMING_LIKE, search="dot")
 
 
@@ -76,13 +65,13 @@ WEIGHTS: dict[str, tuple[str, VqganConfig, str, Any]] = {
     # family: card, shape, file below $TOKBENCH_WEIGHTS, how the state dict lies in it
     "llamagen": (
         "llamagen/ds8_c2i",
-        LLAMAGEN_LIKE,
+        SMALLEST,
         "FoundationVision/LlamaGen/vq_ds8_c2i.pt",
         lambda state: {"model": {**state, "quantize.codebook_used": torch.zeros(65536)}, "steps": 7},
     ),
     "janus": (
         "janus/pro_1b",
-        LLAMAGEN_LIKE,
+        SMALLEST,
         "deepseek-ai/Janus-Pro-1B/pytorch_model.bin",
         lambda state: {
             **{f"gen_vision_model.{key}": value for key, value in state.items()},
@@ -91,7 +80,7 @@ WEIGHTS: dict[str, tuple[str, VqganConfig, str, Any]] = {
     ),
     "fvq": (
         "fvq/16384",
-        LLAMAGEN_LIKE,
+        SMALLEST,
         "yfChang/FVQ/fullvq2vqgan_ds16_res2_16384_256.pt",
         lambda state: {"model": {key: torch.zeros_like(value) for key, value in state.items()}, "ema": state},
     ),

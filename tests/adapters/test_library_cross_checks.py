@@ -11,24 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.adapters.seeding import pattern
-from tests.adapters.vqgan_cases import MODULES, seeded_checkpoint, small_card
+from tests.adapters.vqgan_cases import MODULES, SMALLEST, seeded_checkpoint, small_card
 from tokbench.contracts import Tokenizer
 from tokbench.encodings import Tokens
-from tokbench_adapters._networks.vqgan_config import LLAMAGEN, TAMING, VqganConfig
+from tokbench_adapters._networks.vqgan_config import TAMING, VqganConfig
 
 transformers = pytest.importorskip("transformers", reason="these are its classes")
 
-SMALL = VqganConfig(
-    layout=LLAMAGEN,
-    codebook_size=64,
-    code_width=8,
-    search="cosine",
-    latent_channels=16,
-    channels=32,
-    multipliers=(1, 1, 2),
-    n_blocks=2,
-    attention=(2,),
-)
+SMALL = replace(SMALLEST, multipliers=(1, 1, 2), n_blocks=2, attention=(2,))
 IMAGES = pattern(2, 32, 32)
 LEVELS = r"(encoder|decoder)\.conv_blocks\.(\d+)\."
 MIDDLE = ("block_1", "attn_1", "block_2")

@@ -25,7 +25,7 @@ from tokbench.contracts import Tokenizer
 from tokbench.names import OpenName
 from tokbench.wrapping import wrap
 from tokbench_adapters._networks.titok_config import PixelDecoderSize, TiTokConfig, TransformerSize
-from tokbench_adapters._networks.vqgan_config import LLAMAGEN, TAMING, FactorConfig, VqganConfig
+from tokbench_adapters._networks.vqgan_config import TAMING, FactorConfig, VqganConfig
 from tokbench_adapters.quantised import open_name as open_quantised
 
 Maker = Callable[[str], Tokenizer]
@@ -41,17 +41,7 @@ _TWO_STEPS = replace(
     pixels=PixelDecoderSize(codebook_size=32, codebook_width=32, channels=32, multipliers=(1, 1, 1, 1, 2), n_blocks=1),
 )
 _CONTINUOUS = replace(_CODED, codebook_size=None)
-_COSINE = VqganConfig(
-    layout=LLAMAGEN,
-    codebook_size=64,
-    code_width=8,
-    search="cosine",
-    latent_channels=16,
-    channels=32,
-    multipliers=(1, 1, 2),
-    n_blocks=1,
-    attention=(2,),
-)
+_COSINE = replace(vqgan_cases.SMALLEST, multipliers=(1, 1, 2), attention=(2,))
 _EUCLID = replace(_COSINE, layout=TAMING, search="euclid")
 _FACTORS = FactorConfig(vqgan=_COSINE, factors=("vis", "sem"), positions=64, depth=1, n_heads=4)
 

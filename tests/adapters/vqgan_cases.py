@@ -50,6 +50,20 @@ def config_of(said: Mapping[str, Any]) -> VqganConfig:
     return _config_of_taming(said) if "ddconfig" in said else _config_of_llamagen(said)
 
 
+SMALLEST = VqganConfig(
+    layout=LLAMAGEN,
+    codebook_size=64,
+    code_width=8,
+    search="cosine",
+    latent_channels=16,
+    channels=32,
+    multipliers=(1, 2),
+    n_blocks=1,
+    attention=(1,),
+)
+"""A network of every kind of part, 2 px a code, compared by angle."""
+
+
 def _config_of_llamagen(said: Mapping[str, Any]) -> VqganConfig:
     """``ModelArgs`` of LlamaGen's ``vq_model.py`` and its copies."""
     multipliers = tuple(said["encoder_ch_mult"])

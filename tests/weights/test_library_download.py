@@ -15,13 +15,12 @@ from torch import Tensor
 
 from tests.adapters.library_cases import JANUS, as_shards, transformers_network
 from tests.adapters.seeding import seeded_state
-from tests.adapters.vqgan_cases import seeded_checkpoint
+from tests.adapters.vqgan_cases import SMALLEST, seeded_checkpoint
 from tests.weights.server import Server, put_on_hub, put_small_on_hub, sha256
 from tokbench.__main__ import main
 from tokbench.errors import WeightsError
 from tokbench.tokenizers import load_tokenizer
 from tokbench_adapters import emu3, janus, vq_models
-from tokbench_adapters._networks.vqgan_config import LLAMAGEN, VqganConfig
 
 COMMIT = "c" * 40
 CHAT = "Emu3-community/Emu3-Chat-hf"
@@ -167,20 +166,9 @@ def test_the_authors_checkpoint_is_read_under_its_own_names(run: Run, server: Se
 def test_janus_7b_is_read_from_the_file_that_holds_it(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = VqganConfig(
-        layout=LLAMAGEN,
-        codebook_size=64,
-        code_width=8,
-        search="cosine",
-        latent_channels=16,
-        channels=32,
-        multipliers=(1, 2),
-        n_blocks=1,
-        attention=(1,),
-    )
     build = janus.build
-    monkeypatch.setattr(janus, "build", lambda *parts, **rest: build(*parts, **{"config": config, **rest}))
-    weights = {f"{janus.PREFIX}{key}": entry for key, entry in seeded_checkpoint(config).items()}
+    monkeypatch.setattr(janus, "build", lambda *parts, **rest: build(*parts, **{"config": SMALLEST, **rest}))
+    weights = {f"{janus.PREFIX}{key}": entry for key, entry in seeded_checkpoint(SMALLEST).items()}
     weights[f"{janus.PREFIX}quantize.codebook_used"] = torch.zeros(65536)
     language = {f"language_model.{number:03}.weight": torch.zeros(2) for number in range(len(weights))}
     weight_map = as_shards({**weights, **language}, 2, tmp_path, suffix="bin")
